@@ -1,0 +1,37 @@
+# onemask: every stage of the study as one DAG. Run it with --configfile config/demo.yaml (see README.md).
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+include: "rules/common.smk"
+include: "rules/assets.smk"
+include: "rules/facts.smk"
+include: "rules/statistics.smk"
+include: "rules/editing.smk"
+include: "rules/masking.smk"
+include: "rules/reversal.smk"
+include: "rules/blocking.smk"
+include: "rules/decomposition.smk"
+include: "rules/tables.smk"
+include: "rules/figures.smk"
+include: "rules/report.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    default_target: True
+    input:
+        REPORT,
+        TABLE_FILES,
+        FIGURE_FILES,
+        expand("{at}/second_moment/layer{layer}.safetensors", zip, at=MODEL_FOLDERS, layer=EDITED_LAYERS),
+
+
+onsuccess:
+    headline = Path(f"{RUN}/tables/table2.md")
+    if headline.exists():
+        print(f"\n{headline.read_text(encoding='utf-8')}\nReport: {REPORT}")

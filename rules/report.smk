@@ -1,0 +1,31 @@
+# needs: every table and figure of the run
+# produces: report.html
+
+
+localrules:
+    report,
+
+
+rule report:
+    input:
+        TABLE_FILES,
+        FIGURE_FILES,
+    output:
+        html=REPORT,
+    params:
+        snakefile=str(ROOT / "Snakefile"),
+        configfiles=[str(Path(path).absolute()) for path in workflow.configfiles],
+        targets=[path for path in TABLE_FILES + FIGURE_FILES if path.endswith((".html", ".png"))],
+    log:
+        f"{RUN}/logs/report.log",
+    benchmark:
+        f"{RUN}/benchmarks/report.tsv"
+    conda:
+        "../envs/workflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=larger_each_attempt(1000),
+    shell:
+        # the report is of finished jobs only, so it may be made while this run holds the lock
+        "python -m snakemake --nolock --quiet --snakefile {params.snakefile:q} --configfile {params.configfiles:q}"
+        " --report {output.html:q} --cores 1 -- {params.targets:q} > {log:q} 2>&1"

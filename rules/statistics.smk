@@ -1,0 +1,51 @@
+# needs: a model, the statistics corpus
+# produces: {model}/templates.parquet, {model}/second_moment/layer{layer}.safetensors
+
+
+rule make_templates:
+    input:
+        model=f"{ASSETS}/models/{{model}}",
+    output:
+        templates=f"{RUN}/{{model}}/templates.parquet",
+    params:
+        counts=SETTINGS["templates"],
+        seed=SETTINGS["seed"],
+        device=setting("device"),
+        dtype=setting("dtype"),
+        code=code("make_templates.py"),
+    log:
+        f"{RUN}/{{model}}/logs/make_templates.log",
+    benchmark:
+        f"{RUN}/{{model}}/benchmarks/make_templates.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: 2
+    resources:
+        mem_mb=larger_each_attempt(2500),
+    script:
+        "../workflow_scripts/make_templates.py"
+
+
+rule measure_second_moment:
+    input:
+        model=f"{ASSETS}/models/{{model}}",
+        corpus=f"{ASSETS}/corpora/{SETTINGS['corpora']['statistics']}.parquet",
+    output:
+        moment=f"{RUN}/{{model}}/second_moment/layer{{layer}}.safetensors",
+    params:
+        tokens=SETTINGS["statistics"]["tokens"],
+        window=SETTINGS["statistics"]["window"],
+        device=setting("device"),
+        dtype=setting("dtype"),
+        code=code("measure_second_moment.py"),
+    log:
+        f"{RUN}/{{model}}/logs/measure_second_moment/layer{{layer}}.log",
+    benchmark:
+        f"{RUN}/{{model}}/benchmarks/measure_second_moment/layer{{layer}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: 2
+    resources:
+        mem_mb=larger_each_attempt(2500),
+    script:
+        "../workflow_scripts/measure_second_moment.py"

@@ -1,0 +1,240 @@
+"""Every figure draws from small tables, says what its axes are, shows the table's values, and saves the same bytes."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from onemask import schemas
+from onemask.errors import OnemaskError
+from onemask.figures import (
+    compose,
+    figure03,
+    figure04,
+    figure06,
+    figure07,
+    figure11,
+    figure12,
+    mask_training,
+    style,
+)
+
+LAYERS, LAYER, FACTS = 6, 2, 5
+RELATIONS = ("all", "P1412", "P17", "P103")
+
+
+def decomposition() -> pd.DataFrame:
+    """Three states, two tokens, `LAYERS` layers, embedding and norm bias."""
+    draws = np.random.default_rng(0)
+    places = [(-1, "embedding"), (LAYERS, "norm_bias")]
+    places += [(layer, component) for layer in range(LAYERS) for component in ("attention", "mlp")]
+    index = [
+        (case, state, token, layer, component)
+        for case in range(FACTS)
+        for state in ("original", "edited", "shared")
+        for token in ("true", "new")
+        for layer, component in places
+    ]
+    table = pd.DataFrame(index, columns=["case_id", "state", "token", "layer", "component"])
+    return table.assign(exact=draws.normal(size=len(table)), unfolded=np.nan)
+
+
+def measures(metric: str, masks: dict[str, float], relations: tuple[str, ...] = RELATIONS) -> pd.DataFrame:
+    """A value near the mask's own for each relation, exactly 0 staying 0."""
+    table = pd.DataFrame(
+        [
+            {"mask": mask, "relation": relation, "value": value * (1 - 0.1 * i)}
+            for mask, value in masks.items()
+            for i, relation in enumerate(relations)
+        ]
+    )
+    interval = {"ci_low": 0.9 * table["value"], "ci_high": 1.1 * table["value"] + 0.02, "n": 40}
+    return table.assign(model="m", method="rome", split="test", seed=0, metric=metric, **interval)
+
+
+def blocking() -> pd.DataFrame:
+    masks = {"none": 0.9, "masked": 0.3, "masked_after": 0.0}
+    return pd.concat([measures(metric, masks) for metric in ("success", "token_accuracy")])
+
+
+def reversal() -> pd.DataFrame:
+    masks = {"none": 0.0, "shared": 0.8, "random": 0.1, "layer_zeroed": 0.6}
+    return pd.concat([measures("rsr", masks | {"original": 1.0}), measures("top1", masks)])
+
+
+def perplexity(edited: float) -> pd.DataFrame:
+    masks = {"original": 20.0, "none": edited, "shared": 25.0, "random": 40.0, "layer_zeroed": 60.0}
+    return measures("perplexity", masks, ("all",))
+
+
+def kl() -> pd.DataFrame:
+    states = {"edited": [1.0, 2.0, 4.0], "shared": [0.0, 0.1, 0.2], "random": [1.0, 1.5, 3.0]}
+    table = pd.DataFrame([(state, value) for state, values in states.items() for value in values])
+    table.columns = ["state", "kl"]
+    return table.reindex(columns=schemas.TABLES["reversal"].names)
+
+
+def keep() -> np.ndarray:
+    return np.random.default_rng(0).random((24, 64)) > np.linspace(0, 0.5, 24)[:, None]
+
+
+def structure() -> pd.DataFrame:
+    return pd.DataFrame({"dimension": np.arange(24), "pruned": np.random.default_rng(1).beta(0.5, 5, 24)})
+
+
+def training() -> pd.DataFrame:
+    names = schemas.TABLES["mask_training"].names
+    return pd.DataFrame({name: np.linspace(1, 0, 4) for name in names}).assign(epoch=range(4))
+
+
+FIGURES = {
+    "figure03": (figure03, {"decomposition": decomposition(), "layer": LAYER}),
+    "figure04": (figure04, {"decomposition": decomposition(), "layer": LAYER}),
+    "figure06": (figure06, {"blocking": blocking()}),
+    "figure07": (figure07, {"reversal": reversal(), "perplexity": perplexity(45.0), "kl": kl()}),
+    "figure11": (figure11, {"keep": keep()}),
+    "figure12": (figure12, {"structure": structure()}),
+    "mask_training": (mask_training, {"training": training()}),
+}
+
+
+def axes_of(module, **tables) -> list:
+    """All axes of the figure of one model."""
+    return compose.compose(module.draw, {"model": tables}, module.SIZE).axes
+
+
+def heights(axes, state: str) -> list[float]:
+    """Heights of the bars of one state, from left to right."""
+    found = [bars for bars in axes.containers if bars.get_label() == style.labels[state]]
+    return [patch.get_height() for bars in found for patch in getattr(bars, "patches", [])]
+
+
+def curve(axes, label: str) -> np.ndarray:
+    """y of the line with this label."""
+    return next(line.get_ydata() for line in axes.lines if line.get_label() == label)
+
+
+def test_builders_keep_to_the_schemas():
+    tables = {"decomposition": decomposition(), "measures": blocking(), "mask_structure": structure()}
+    for schema, table in tables.items():
+        assert set(table.columns) == set(schemas.TABLES[schema].names)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_same_bytes_twice_and_labelled_axes(name, tmp_path):
+    module, tables = FIGURES[name]
+    for turn in "ab":
+        for suffix in (".png", ".pdf"):
+            compose.save(compose.compose(module.draw, {"model": tables}, module.SIZE), tmp_path / f"{turn}{suffix}")
+    for suffix, magic in ((".png", b"\x89PNG"), (".pdf", b"%PDF")):
+        content = (tmp_path / f"a{suffix}").read_bytes()
+        assert content.startswith(magic) and content == (tmp_path / f"b{suffix}").read_bytes()
+    assert b"/Type3" not in (tmp_path / "a.pdf").read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", "a.pdf", "b.png", "b.pdf"}
+    for axes in axes_of(module, **tables):
+        assert axes.get_ylabel() or axes.get_shared_y_axes().get_siblings(axes) != [axes]
+        assert axes.get_xlabel() or any(tick.get_text() for tick in axes.get_xticklabels())
+
+
+def test_figure03_trace_ends_at_the_logit():
+    table = decomposition()
+    mlp, attention, edited_layer, trace = axes_of(figure03, decomposition=table, layer=LAYER)
+    for look, (state, token) in figure03.SERIES.items():
+        chosen = table[(table["state"] == state) & (table["token"] == token)]
+        label = figure03.label(state, token)
+        logit = chosen.groupby("case_id")["exact"].sum().mean()
+        assert curve(trace, label)[-1] == pytest.approx(logit)
+        assert len(curve(trace, label)) == LAYERS + 2
+        for panel, component in ((mlp, "mlp"), (attention, "attention")):
+            part = chosen[chosen["component"] == component].groupby("layer")["exact"].mean()
+            np.testing.assert_allclose(curve(panel, label), part)
+        assert heights(edited_layer, look) == pytest.approx([curve(mlp, label)[LAYER]])
+
+
+def test_figure04_draws_the_pruned_model_and_marks_the_layer():
+    table = decomposition()
+    _, attention = axes_of(figure04, decomposition=table, layer=LAYER)
+    chosen = table.query("state == 'shared' and token == 'true' and component == 'attention'")
+    drawn = curve(attention, figure03.label("shared", "true"))
+    np.testing.assert_allclose(drawn, chosen.groupby("layer")["exact"].mean())
+    assert set(curve(attention, f"edited layer ({LAYER})")) == {0, 1}
+    with pytest.raises(OnemaskError, match="shared"):
+        axes_of(figure04, decomposition=table[table["state"] != "shared"], layer=LAYER)
+
+
+def test_figure06_heights_are_the_tables_values():
+    table = blocking()
+    order = ["all", "P17", "P103", "P1412"]
+    assert list(style.relation_positions(table)) == order
+    for axes, metric in zip(axes_of(figure06, blocking=table), figure06.METRICS, strict=True):
+        for mask, state in figure06.MASKS.items():
+            values = table[(table["metric"] == metric) & (table["mask"] == mask)].set_index("relation")["value"]
+            assert heights(axes, state) == pytest.approx(list(values[order]))
+        zeros = [line for line in axes.lines if line.get_marker() == "D"]
+        assert [len(line.get_xdata()) for line in zeros] == [len(order)]
+
+
+@pytest.mark.parametrize(("edited", "scale"), [(45.0, "linear"), (4500.0, "log")])
+def test_figure07_shows_shares_perplexity_and_all_of_kl(edited, scale):
+    table = reversal()
+    tables = {"reversal": table, "perplexity": perplexity(edited), "kl": kl()}
+    rsr, top1, ppl, divergence = axes_of(figure07, **tables)
+    for axes, metric in ((rsr, "rsr"), (top1, "top1")):
+        chosen = table[(table["metric"] == metric) & (table["mask"] == "shared")].set_index("relation")["value"]
+        assert heights(axes, "shared") == pytest.approx(list(chosen[["all", "P17", "P103", "P1412"]]))
+    assert ppl.get_yscale() == scale
+    assert [heights(ppl, state)[0] for state in ("original", "edited")] == [20.0, edited]
+    low, high = divergence.get_xlim()
+    assert low <= figure07.KL_FLOOR and high >= 4.0
+
+
+def test_figure11_shows_every_weight_black_where_kept():
+    mask = keep()
+    image, margin = axes_of(figure11, keep=mask)
+    shown = image.images[0]
+    np.testing.assert_array_equal(shown.get_array(), mask)
+    assert shown.get_interpolation() == "none"
+    assert shown.to_rgba(np.array([False, True]))[:, 0].tolist() == [1.0, 0.0]
+    assert f"{1 - mask.mean():.2%}" in image.get_title()
+    np.testing.assert_allclose(margin.lines[0].get_xdata(), 1 - mask.mean(axis=1))
+
+
+def test_figure12_is_sorted_and_names_the_top_dimensions():
+    table = structure()
+    (axes,) = axes_of(figure12, structure=table)
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), np.sort(table["pruned"]))
+    assert {int(text.get_text()) for text in axes.texts} == set(table.nlargest(5, "pruned")["dimension"])
+    places = sorted(text.xyann[1] for text in axes.texts)
+    assert min(np.diff(places)) >= 0.079 * np.diff(axes.get_ylim())[0]
+
+
+def test_mask_training_draws_each_column():
+    table = training().assign(pruned=[0.0, 0.02, 0.05, 0.07])
+    losses, shares = axes_of(mask_training, training=table)
+    assert len(losses.lines) == len(mask_training.LOSSES)
+    np.testing.assert_array_equal(curve(shares, "pruned share (0.07)"), table["pruned"])
+
+
+def test_one_titled_row_a_model():
+    module, tables = FIGURES["figure12"]
+    one = compose.compose(module.draw, {"A": tables}, module.SIZE)
+    two = compose.compose(module.draw, {"A": tables, "B": tables}, module.SIZE)
+    assert [row.get_suptitle() for row in one.subfigs] == [""]
+    assert [row.get_suptitle() for row in two.subfigs] == ["A", "B"]
+    assert two.get_figheight() == pytest.approx(2 * (module.SIZE[1] + compose.TITLE))
+
+
+def test_another_suffix_is_refused_and_nothing_is_left(tmp_path):
+    module, tables = FIGURES["figure12"]
+    with pytest.raises(OnemaskError, match="pdf"):
+        compose.save(compose.compose(module.draw, {"A": tables}, module.SIZE), tmp_path / "a.svg")
+    assert not list(tmp_path.iterdir())
+
+
+def test_pyplot_is_never_imported():
+    modules = ", ".join(f"onemask.figures.{name}" for name in FIGURES)
+    code = f"import sys, onemask.figures.compose, {modules}; sys.exit('matplotlib.pyplot' in sys.modules)"
+    path = "import sys; sys.path[:0] = " + repr([entry for entry in sys.path if entry]) + "; "
+    assert subprocess.run([sys.executable, "-c", path + code], timeout=60).returncode == 0

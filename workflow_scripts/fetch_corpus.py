@@ -1,0 +1,12 @@
+"""Fetch a corpus and write its documents."""
+
+import job
+from onemask.corpus import fetch_corpus
+from onemask.files import write_table
+
+
+def main(smk):
+    write_table(smk.output.corpus, "corpus", fetch_corpus(smk.params.source), job.provenance(smk))
+
+
+job.run(globals(), main, torch_threads=False)

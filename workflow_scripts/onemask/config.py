@@ -1,0 +1,95 @@
+"""A run's configuration: checked against its schema, defaults filled in, models' settings merged."""
+
+import difflib
+from pathlib import Path
+
+import yaml
+from jsonschema import Draft202012Validator, validators
+from referencing import Registry, Resource
+
+from onemask.errors import OnemaskError
+
+
+def _filling_defaults() -> type[Draft202012Validator]:
+    """A validator that writes a property's `default` where the instance lacks it, before the checks of its siblings."""
+    properties = Draft202012Validator.VALIDATORS["properties"]
+
+    def fill(validator, declared, instance, schema):
+        if isinstance(instance, dict):
+            for key, rules in declared.items():
+                if "default" in rules:
+                    default = rules["default"]
+                    instance.setdefault(key, dict(default) if isinstance(default, dict) else default)
+        yield from properties(validator, declared, instance, schema)
+
+    return validators.extend(Draft202012Validator, {"properties": fill})
+
+
+def _read(path: Path) -> dict:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise OnemaskError(f"YAML at {path}", str(error).replace("\n", " "), "Correct the name or the file.") from error
+
+
+def check(content: object, schema_name: str, schemas: Path, where: str) -> None:
+    """Validate `content` and fill its defaults; OnemaskError names the first wrong key and what is allowed there."""
+    contents = {path.name: _read(path) for path in schemas.glob("*.schema.yaml")}
+    registry = Registry().with_resources((name, Resource.from_contents(schema)) for name, schema in contents.items())
+    validator = _filling_defaults()(contents[schema_name], registry=registry)
+    error = next(iter(sorted(validator.iter_errors(content), key=lambda found: list(map(str, found.path)))), None)
+    if error is None:
+        return
+    place = ".".join(map(str, error.absolute_path)) or "the top level"
+    advice = "Correct it; each key is described in config/schemas."
+    if error.validator == "additionalProperties":
+        known = sorted(error.schema.get("properties", {}))
+        unknown = [key for key in error.instance if key not in known]
+        near = difflib.get_close_matches(str(unknown[0]), known, 1) if unknown else []
+        advice = f"Did you mean {near[0]!r}? {advice}" if near else advice
+    raise OnemaskError(f"{where} to follow config/schemas/{schema_name}", f"at {place}: {error.message}", advice)
+
+
+def load_model_settings(name: str, run: dict, root: Path) -> dict:
+    """A model's file with its `rome` and `mask` settings merged: defaults, then the model's, then the run's."""
+    path = root / "config" / "models" / f"{name}.yaml"
+    settings = _read(path)
+    check(settings, "model.schema.yaml", root / "config" / "schemas", f"config/models/{name}.yaml")
+    defaults = _read(root / "config" / "defaults.yaml")
+    for part in ("rome", "mask"):
+        settings[part] = defaults[part] | settings[part] | run[part]
+    if "path" in settings["source"]:
+        settings["source"]["path"] = str(root / settings["source"]["path"])
+    return settings
+
+
+def load_run(config: dict, root: Path) -> dict:
+    """Check a run's config (in place) and add `model_settings` and `corpus_sources` by name.
+
+    Raises OnemaskError on an unknown key, a wrong type, a missing model or corpus file, or contradictory facts settings.
+    """
+    if not config:
+        raise OnemaskError("a run's config", "none", "Add --configfile config/demo.yaml (or another file of config/).")
+    check(config, "run.schema.yaml", root / "config" / "schemas", "the run's config")
+    facts = config["facts"]
+    if facts["splits"] == "released":
+        needed = {"released": "facts.splits is released"}
+    else:
+        needed = {"path": "facts.dataset is counterfact"} if facts["dataset"] == "counterfact" else {}
+        missing = {"train", "test"} - set(facts["per_relation"])
+        if missing:
+            raise OnemaskError(
+                "facts.per_relation with train and test", f"no {sorted(missing)}", "Add the number of facts a relation."
+            )
+    for key, reason in needed.items():
+        if not facts[key]:
+            raise OnemaskError(f"facts.{key}, since {reason}", "none", "Add the key.")
+    sources = {}
+    for name in sorted(set(config["corpora"].values())):
+        content = _read(root / "config" / "datasets" / f"{name}.yaml")
+        check(content, "corpus.schema.yaml", root / "config" / "schemas", f"config/datasets/{name}.yaml")
+        if "path" in content["source"]:
+            content["source"]["path"] = str(root / content["source"]["path"])
+        sources[name] = content["source"]
+    models = {name: load_model_settings(name, config, root) for name in config["models"]}
+    return {**config, "model_settings": models, "corpus_sources": sources}

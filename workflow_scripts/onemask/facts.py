@@ -1,0 +1,175 @@
+"""Facts: CounterFact records from any source, sampled by relation into splits that share no subject."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from onemask.errors import OnemaskError
+
+NEIGHBOURS = 10
+RELEASED_TRAIN_PER_RELATION = 300  # the paper uses the first 300 records of each released training file
+GROUPS = {"train": "rome", "test": "rome", "ood": "rome", "memit_train": "memit", "memit_test": "memit"}
+
+
+def embedded_records(facts: pd.DataFrame, relations: pd.DataFrame, seed: int) -> list[dict]:
+    """CounterFact records of the embedded fact set.
+
+    facts: relation, subject, object. relations: relation, prompt, paraphrase_1, paraphrase_2, each with one "{}". The new
+    object is drawn from the other objects of the relation; neighbourhood prompts are about subjects with the same object.
+
+    Raises OnemaskError on a relation without prompts or with a single object.
+    """
+    generator = np.random.default_rng(seed)
+    prompts = relations.set_index("relation")
+    records = []
+    for relation, group in facts.groupby("relation", sort=True):
+        if relation not in prompts.index:
+            raise OnemaskError(f"prompts for {relation}", "none", "Add the relation to relations.csv.")
+        objects = sorted(group["object"].unique())
+        if len(objects) < 2:
+            raise OnemaskError(f"two objects or more for {relation}", str(objects), "Add facts.")
+        row = prompts.loc[relation]
+        for subject, true in zip(group["subject"], group["object"], strict=True):
+            new = str(generator.choice([other for other in objects if other != true]))
+            near = group.loc[(group["object"] == true) & (group["subject"] != subject), "subject"].to_numpy()
+            near = generator.permutation(near)[:NEIGHBOURS]
+            records.append(
+                {
+                    "case_id": len(records),
+                    "requested_rewrite": {
+                        "prompt": row["prompt"],
+                        "subject": subject,
+                        "relation_id": relation,
+                        "target_true": {"str": true},
+                        "target_new": {"str": new},
+                    },
+                    "paraphrase_prompts": [row[key].replace("{}", subject) for key in ("paraphrase_1", "paraphrase_2")],
+                    "neighborhood_prompts": [row["prompt"].replace("{}", other) for other in near],
+                }
+            )
+    return records
+
+
+def read_records(path: str | Path) -> list[dict]:
+    """Records of a CounterFact JSON file; OnemaskError when it is not one."""
+    try:
+        records = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise OnemaskError(
+            f"CounterFact JSON at {path}", str(error), "Check the path and fetch the file again."
+        ) from error
+    if not isinstance(records, list) or not all("requested_rewrite" in record for record in records):
+        raise OnemaskError(f"a list of CounterFact records in {path}", "another structure", "Check the file.")
+    return records
+
+
+def to_table(records: list[dict]) -> pd.DataFrame:
+    """The `facts` table of CounterFact records, in their order."""
+    rows = []
+    for record in records:
+        rewrite = record["requested_rewrite"]
+        if rewrite["prompt"].count("{}") != 1:
+            raise OnemaskError(
+                'a prompt with "{}" exactly once', repr(rewrite["prompt"]), f"See case {record['case_id']}."
+            )
+        rows.append(
+            {
+                "case_id": record["case_id"],
+                "relation_id": rewrite["relation_id"],
+                "subject": rewrite["subject"],
+                "prompt": rewrite["prompt"],
+                "target_true": rewrite["target_true"]["str"],
+                "target_new": rewrite["target_new"]["str"],
+                "paraphrases": record["paraphrase_prompts"],
+                "neighborhood": record["neighborhood_prompts"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def released_splits(folder: str | Path, relations: list[str]) -> dict[str, pd.DataFrame]:
+    """The splits that the paper's authors released, as they used them (method.md section 1)."""
+    folder = Path(folder)
+
+    def joined(kind: str, first: int | None) -> pd.DataFrame:
+        parts = [read_records(folder / f"counterfact_{kind}{relation}.json")[:first] for relation in relations]
+        return to_table([record for part in parts for record in part])
+
+    return {
+        "train": joined("train", RELEASED_TRAIN_PER_RELATION),
+        "test": joined("test", None),
+        "memit_train": to_table(read_records(folder / "memit_train_1000s_10rels.json")),
+        "memit_test": to_table(read_records(folder / "memit_test_1000s_10rels.json")),
+    }
+
+
+def sample_splits(
+    table: pd.DataFrame, relations: list[str], ood_relations: list[str], per_relation: dict[str, int], seed: int
+) -> dict[str, pd.DataFrame]:
+    """Strata of `per_relation[split]` facts a relation; a subject of a relation is in one split of a group only.
+
+    ROME's splits (train, test, ood) and MEMIT's (memit_train, memit_test) are drawn independently of each other; a split
+    of size 0 is left out.
+
+    Raises OnemaskError when a relation is unknown or holds too few facts.
+    """
+    both = set(relations) & set(ood_relations)
+    if both:
+        raise OnemaskError(
+            "OOD relations that are not trained on", f"{sorted(both)} in both lists", "Correct the config."
+        )
+    parts: dict[str, list[pd.DataFrame]] = {split: [] for split in GROUPS if per_relation.get(split)}
+    for index, relation in enumerate([*relations, *ood_relations]):
+        pool = table[table["relation_id"] == relation].drop_duplicates("subject")
+        if pool.empty:
+            raise OnemaskError(
+                f"facts of relation {relation}", "none", f"Known: {sorted(table['relation_id'].unique())}."
+            )
+        home = [split for split in parts if (split == "ood") == (relation in ood_relations)]
+        for group in ("rome", "memit"):
+            wanted = {split: per_relation[split] for split in home if GROUPS[split] == group}
+            if sum(wanted.values()) > len(pool):
+                raise OnemaskError(
+                    f"{sum(wanted.values())} facts of {relation} for {' + '.join(wanted)}",
+                    f"{len(pool)} with distinct subjects",
+                    "Lower `per_relation` in the config or add facts.",
+                )
+            order = np.random.default_rng([seed, index, group == "memit"]).permutation(len(pool))
+            start = 0
+            for split, count in wanted.items():
+                parts[split].append(pool.iloc[np.sort(order[start : start + count])])
+                start += count
+    return {split: pd.concat(frames, ignore_index=True) for split, frames in parts.items()}
+
+
+def leaks(splits: dict[str, pd.DataFrame], held_out: str, training: str) -> int:
+    """How many (relation, subject) pairs or case ids of one split are also in another."""
+    seen, cases = (splits[training][columns] for columns in (["relation_id", "subject"], "case_id"))
+    pairs = set(seen.itertuples(index=False, name=None))
+    frame = splits[held_out]
+    twice = [pair in pairs for pair in frame[["relation_id", "subject"]].itertuples(index=False, name=None)]
+    return int((np.array(twice) | frame["case_id"].isin(cases).to_numpy()).sum())
+
+
+def refuse_leaks(splits: dict[str, pd.DataFrame]) -> None:
+    """Raise OnemaskError when two splits of one group share a case id or a (relation, subject) pair."""
+    for held_out in splits:
+        for training in splits:
+            if training != held_out and GROUPS[training] == GROUPS[held_out] and leaks(splits, held_out, training):
+                raise OnemaskError(
+                    "splits that share no fact",
+                    f"{leaks(splits, held_out, training)} facts of {training} in {held_out}",
+                    "Take another dataset or report the leak.",
+                )
+
+
+def shared_with_training(splits: dict[str, pd.DataFrame]) -> dict[str, int]:
+    """By split, how many of its facts the training split of its group holds too (0 for the training splits)."""
+    training = {"rome": "train", "memit": "memit_train"}
+    shared = {}
+    for split in splits:
+        other = training[GROUPS[split]]
+        shared[split] = 0 if other == split or other not in splits else leaks(splits, split, other)
+    return shared

@@ -1,0 +1,58 @@
+"""From a draw function and its tables to a figure, and from a figure to a file of the same bytes every time."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+
+from onemask.errors import OnemaskError
+from onemask.figures import style
+from onemask.files import replacing
+
+TITLE = 0.2  # height of a model's title, inches
+METADATA = {".pdf": {"CreationDate": None}, ".png": {"Software": None}}
+DPI = 200
+
+
+def _styled():
+    return matplotlib.style.context(["default", style.RC])
+
+
+def compose(draw: Callable[..., None], tables: dict[str, dict[str, object]], size: tuple[float, float]) -> Figure:
+    """One row of the figure a model: `draw(subfigure, **tables[model])`, titled when there are several.
+
+    size: width and height in inches for one model.
+    """
+    several = len(tables) > 1
+    width, height = size
+    with _styled():
+        figure = Figure((width, (height + TITLE * several) * len(tables)), layout="constrained")
+        FigureCanvasAgg(figure)
+        subfigures = figure.subfigures(len(tables), 1, squeeze=False)[:, 0]
+        for subfigure, (model, arguments) in zip(subfigures, tables.items(), strict=True):
+            draw(subfigure, **arguments)
+            if several:
+                subfigure.suptitle(model)
+    return figure
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PDF or PNG, atomically; equal figures give equal bytes. OnemaskError for another suffix."""
+    suffix = Path(path).suffix
+    if suffix not in METADATA:
+        raise OnemaskError("a figure's path ending in .pdf or .png", str(path), "Rename it.")
+    with _styled(), replacing(path) as temporary:
+        figure.savefig(temporary, format=suffix[1:], dpi=DPI, metadata=METADATA[suffix])
+
+
+def legend(subfigure: SubFigure, axes: Axes, columns: int, zero: bool = False) -> None:
+    """The legend of `axes` below all panels; `zero` adds the diamond that stands for a bar of height 0."""
+    handles, names = axes.get_legend_handles_labels()
+    if zero:
+        handles.append(Line2D([], [], color="black", marker="D", markersize=2.4, linestyle="none"))
+        names.append("exactly 0")
+    subfigure.legend(handles, names, loc="outside lower center", ncols=columns)

@@ -1,0 +1,81 @@
+"""Figure 3: what MLP and attention layers add to the logits of the original and the edited fact.
+
+Top: contribution by layer, mean and standard error over facts, of MLP (left) and attention (right). Bottom: the MLP of
+the edited layer (left), and the logit as it grows from the embedding over the layers to the norm's bias (right).
+"""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import SubFigure
+from matplotlib.ticker import MaxNLocator
+
+from onemask.figures import style
+from onemask.figures.compose import legend
+
+SIZE = (style.TEXT, 4.2)
+SERIES = {"original": ("original", "true"), "edited": ("edited", "new"), "edited_true": ("edited", "true")}
+FACTS = {"true": "original fact", "new": "edited fact"}
+
+
+def label(state: str, token: str) -> str:
+    """Whose logit, in which model."""
+    return f"{FACTS[token]}, {style.labels[state]} model"
+
+
+def by_layer(decomposition: pd.DataFrame, **where: str) -> pd.DataFrame:
+    """Exact contributions in logits, one row a fact, one column a layer, summed over the rows that `where` chooses."""
+    return style.rows(decomposition, **where).groupby(["case_id", "layer"])["exact"].sum().unstack("layer")
+
+
+def layer_panel(
+    axes: Axes, decomposition: pd.DataFrame, component: str, series: Mapping[str, tuple[str, str]], layer: int
+) -> None:
+    """Contribution of one component by layer; `series` maps a look of `style` to (state, token)."""
+    for look, (state, token) in series.items():
+        values = by_layer(decomposition, component=component, state=state, token=token)
+        style.line(axes, values, look, label(state, token))
+    style.mark_layer(axes, layer)
+    axes.axhline(0, color="black", linewidth=0.4, zorder=0)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.set(xlabel="layer", ylabel="contribution (logits)")
+
+
+def _edited_layer(axes: Axes, decomposition: pd.DataFrame, layer: int) -> None:
+    ticks = []
+    for at, (look, (state, token)) in enumerate(SERIES.items()):
+        values = by_layer(decomposition, component="mlp", state=state, token=token)[layer]
+        mean, error = values.mean(), values.sem() if len(values) > 1 else 0.0
+        table = pd.DataFrame({"value": [mean], "ci_low": [mean - error], "ci_high": [mean + error]})
+        style.bars(axes, [at], table, look)
+        style.write_value(axes, at, max(mean + error, 0.0), f"{mean:.2f}")
+        ticks.append(label(state, token).replace(", ", ",\n"))
+    axes.axhline(0, color="black", linewidth=0.4)
+    axes.set_xticks(range(len(ticks)), ticks)
+    axes.tick_params(axis="x", length=0)
+    axes.margins(y=0.15)
+    axes.set(title=f"MLP at the edited layer ({layer})", ylabel="contribution (logits)")
+
+
+def _trace(axes: Axes, decomposition: pd.DataFrame, layer: int) -> None:
+    for look, (state, token) in SERIES.items():
+        values = by_layer(decomposition, state=state, token=token).cumsum(axis=1)
+        style.line(axes, values, look, label(state, token))
+    style.mark_layer(axes, layer)
+    first, last = int(values.columns[0]), int(values.columns[-1])
+    inner = MaxNLocator(5, integer=True).tick_values(0, last - 1)
+    inner = [int(tick) for tick in inner if first + 0.1 * last < tick < 0.9 * last]
+    axes.set_xticks([first, *inner, last], ["emb.", *map(str, inner), "logit"])
+    axes.set(title="Cumulative logit", xlabel="layer", ylabel="sum so far (logits)")
+
+
+def draw(subfigure: SubFigure, decomposition: pd.DataFrame, layer: int) -> None:
+    """Draw from a `decomposition` table; `layer` is the edited one."""
+    axes = subfigure.subplots(2, 2)
+    for panel, component, title in zip(axes[0], ("mlp", "attention"), ("MLP", "Attention"), strict=True):
+        layer_panel(panel, decomposition, component, SERIES, layer)
+        panel.set_title(title)
+    _edited_layer(axes[1, 0], decomposition, layer)
+    _trace(axes[1, 1], decomposition, layer)
+    legend(subfigure, axes[0, 0], columns=4)

@@ -1,0 +1,24 @@
+"""Figure 11: the mask over the edited matrix, white where a weight is pruned and black where it is kept.
+
+The image holds every weight once (PDF); beside it stands the pruned share of each row, so that a row lost to a screen's
+resolution still shows.
+"""
+
+import numpy as np
+from matplotlib.figure import SubFigure
+
+from onemask.figures import style
+
+SIZE = (style.TEXT, 3.0)
+
+
+def draw(subfigure: SubFigure, keep: np.ndarray) -> None:
+    """Draw from the mask, bool (d_model, d_mlp), true where the weight is kept."""
+    image, margin = subfigure.subplots(1, 2, sharey=True, width_ratios=(7, 1))
+    image.imshow(keep, cmap="gray_r", vmin=0, vmax=1, interpolation="none", aspect="auto")
+    image.spines[:].set_visible(True)
+    image.set(xlabel="hidden dimension (MLP)", ylabel="output dimension")
+    image.set_title(f"pruned (white): {1 - keep.mean():.2%} of {keep.shape[0]:,} × {keep.shape[1]:,} weights")
+    margin.plot(1 - keep.mean(axis=1), np.arange(len(keep)), color=style.looks["shared"].colour, linewidth=0.5)
+    margin.set(xlabel="pruned share\nof the row", xlim=(0, None))
+    margin.tick_params(axis="y", left=False, labelleft=False)

@@ -1,0 +1,109 @@
+"""Reading and writing artefacts: atomic, schema-checked, with provenance inside the file."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from onemask import schemas
+from onemask.errors import OnemaskError
+
+METADATA_KEY = b"onemask"
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a temporary name beside `path` and rename it to `path` only when the block ends well."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OnemaskError(
+            f"to write {path}", f"{error.strerror or error}", "Free the space or mend the permissions, then run again."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sha256(path: str | Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_table(path: str | Path, schema: str, rows: pd.DataFrame | list[dict], provenance: dict) -> None:
+    """Write `rows` as Parquet under the named schema of `schemas.TABLES`.
+
+    Raises OnemaskError when a column is missing, unknown or of another type.
+    """
+    declared = schemas.TABLES[schema]
+    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows, columns=declared.names)
+    if set(frame.columns) != set(declared.names):
+        difference = sorted(set(frame.columns) ^ set(declared.names))
+        raise OnemaskError(
+            f"the columns of schema {schema}", f"a difference in {difference}", f"Mend the writer of {path}."
+        )
+    try:
+        table = pa.Table.from_pandas(frame[declared.names], schema=declared, preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise OnemaskError(f"rows of schema {schema}", str(error), f"Mend the writer of {path}.") from error
+    metadata = {**provenance, "schema": schema, "schema_version": schemas.VERSION}
+    table = table.replace_schema_metadata({METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_arrow(path: str | Path, schema: str) -> pa.Table:
+    """Read a Parquet file and check that it was written under the named schema.
+
+    Raises OnemaskError when the file is missing, truncated, corrupt or of another schema.
+    """
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise OnemaskError(
+            f"a whole Parquet file at {path}", str(error).splitlines()[0], "Delete the file and run again to remake it."
+        ) from error
+    if table.schema.names != schemas.TABLES[schema].names:
+        raise OnemaskError(
+            f"schema {schema} ({', '.join(schemas.TABLES[schema].names)}) in {path}",
+            f"columns {', '.join(table.schema.names)}",
+            "Delete the file and run again to remake it.",
+        )
+    return table
+
+
+def read_table(path: str | Path, schema: str) -> pd.DataFrame:
+    """`read_arrow` as a data frame; list columns become Python lists."""
+    return read_arrow(path, schema).to_pandas()
+
+
+def read_tables(paths: list[str], schema: str) -> pd.DataFrame:
+    """Concatenate several files of one schema, in the order given."""
+    return pd.concat([read_table(path, schema) for path in paths], ignore_index=True)
+
+
+def read_provenance(path: str | Path) -> dict:
+    """The metadata that `write_table` put into a Parquet file."""
+    return json.loads(pq.read_schema(path).metadata[METADATA_KEY])
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file atomically, UTF-8."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,134 @@
+"""The forward pass in two halves: what an edit of layer l cannot change, once; what it can, as often as needed.
+
+Everything up to the input of the edited matrix W is constant while W or the output of its block changes. `split_at`
+computes that half and keeps it as a `Cut`; `finish` runs the blocks behind it. Blocks are transformers' own modules.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from onemask.models import Model
+from onemask.tokens import Padded
+
+
+def causal_mask(lengths: Tensor, length: int, prefix: Tensor | None = None) -> Tensor:
+    """Boolean attention mask (rows, 1, length, prefix + length), true where a query may look.
+
+    Padding lies right of the tokens; `prefix` (rows, prefix length) marks the valid cached positions left of them.
+    """
+    ones = torch.ones(length, length, dtype=torch.bool, device=lengths.device).tril()
+    mask = ones.expand(len(lengths), length, length)
+    if prefix is not None:
+        mask = torch.cat([prefix[:, None, :].expand(-1, length, -1), mask], dim=2)
+    return mask[:, None]
+
+
+class KeyValueRecorder:
+    """Stands in for a transformers cache during the first half: keeps each layer's keys and values.
+
+    Each is (rows, heads, length, d_head).
+    """
+
+    def __init__(self):
+        self.layers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_, **__) -> tuple[Tensor, Tensor]:
+        self.layers[layer] = (keys, values)
+        return keys, values
+
+
+class KeyValuePrefix:
+    """Stands in for a transformers cache during the second half: puts the kept prefix before what comes, stores nothing."""
+
+    def __init__(self, layers: dict[int, tuple[Tensor, Tensor]]):
+        self.layers = layers
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_, **__) -> tuple[Tensor, Tensor]:
+        old_keys, old_values = self.layers[layer]
+        return torch.cat([old_keys, keys], dim=2), torch.cat([old_values, values], dim=2)
+
+
+def embed(model: Model, ids: Tensor) -> Tensor:
+    """Residual stream before block 0, (rows, length, d_model)."""
+    hidden = model.embedding(ids)
+    if model.positions is not None:
+        hidden = hidden + model.positions(torch.arange(ids.shape[1], device=ids.device))
+    return hidden
+
+
+def run_blocks(model: Model, hidden: Tensor, layers: range, mask: Tensor, positions: Tensor, cache=None) -> Tensor:
+    """Residual stream behind the last of `layers`, from the one before the first; same shape.
+
+    `positions` is (rows or 1, length): absolute positions, for rotary embeddings.
+    """
+    rotary = {} if model.rotary is None else {"position_embeddings": model.rotary(hidden, positions)}
+    for layer in layers:
+        hidden = model.blocks[layer](
+            hidden,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            position_ids=positions,
+            **rotary,
+        )
+    return hidden
+
+
+def logits_at(model: Model, hidden: Tensor) -> Tensor:
+    """Logits (..., vocabulary) of residual streams (..., d_model) behind the last block, float32."""
+    return model.head(model.final_norm(hidden)).float()
+
+
+@dataclass(frozen=True)
+class Cut:
+    """State of `rows` texts at the edited layer.
+
+    keys: input of W, (rows, length, d_mlp). base: everything the block adds up to except W's product, so that the block's
+    output is `base + keys @ W.T`, (rows, length, d_model). lengths: (rows,).
+    """
+
+    layer: int
+    keys: Tensor
+    base: Tensor
+    lengths: Tensor
+
+    def __getitem__(self, rows) -> "Cut":
+        lengths = self.lengths[rows]
+        longest = int(lengths.max())
+        return Cut(self.layer, self.keys[rows, :longest], self.base[rows, :longest], lengths)
+
+
+def split_at(model: Model, layer: int, tokens: Padded) -> Cut:
+    """Run blocks 0..layer on right-padded tokens and stop at the input of W."""
+    ids, lengths = tokens.ids.to(model.device), tokens.lengths.to(model.device)
+    seen = {}
+    block = model.blocks[layer]
+    hooks = [
+        block.get_submodule(model.family.mlp_norm).register_forward_pre_hook(lambda _, args: seen.update(base=args[0])),
+        model.matrix(layer).register_forward_pre_hook(lambda _, args: seen.update(keys=args[0])),
+    ]
+    try:
+        with torch.inference_mode():
+            positions = torch.arange(ids.shape[1], device=ids.device)[None]
+            run_blocks(model, embed(model, ids), range(layer + 1), causal_mask(lengths, ids.shape[1]), positions)
+            if model.bias(layer) is not None:
+                seen["base"] = seen["base"] + model.bias(layer)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return Cut(layer, seen["keys"].clone(), seen["base"].clone(), lengths)
+
+
+def finish(model: Model, cut: Cut, product: Tensor) -> Tensor:
+    """Residual stream behind the last block, (rows, length, d_model), given W's product with the cut's keys."""
+    length = product.shape[1]
+    positions = torch.arange(length, device=product.device)[None]
+    mask = causal_mask(cut.lengths, length)
+    return run_blocks(model, cut.base + product, range(cut.layer + 1, model.layers), mask, positions)
+
+
+def last(hidden: Tensor, lengths: Tensor) -> Tensor:
+    """The entries of (rows, length, d) at each row's last token, (rows, d)."""
+    return hidden[torch.arange(len(lengths), device=hidden.device), lengths - 1]

@@ -1,0 +1,82 @@
+"""The shared mask as data: which weights of the edited matrix are kept, and the controls it must beat."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from onemask.errors import OnemaskError
+from onemask.files import METADATA_KEY, replacing
+from onemask.models import Model
+
+CONTROLS = ("random", "layer_zeroed")
+
+
+@dataclass(frozen=True)
+class Mask:
+    """keep: bool (d_model, d_mlp), true where the weight stays. theta: the trained parameters, same shape, float32."""
+
+    layer: int
+    keep: Tensor
+    theta: Tensor
+    provenance: dict = field(default_factory=dict)
+
+    @property
+    def pruned(self) -> float:
+        """Share of the matrix that is removed."""
+        return pruned_share(self.keep)
+
+
+def pruned_share(keep: Tensor) -> float:
+    """Share of false (or zero) entries of a hard mask."""
+    return 1 - float(keep.double().mean())
+
+
+def random_mask(keep: Tensor, seed: int) -> Tensor:
+    """A mask of the same shape that removes exactly as many weights, drawn uniformly."""
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(keep.numel()))
+    removed = int((~keep).sum())
+    flat = torch.ones(keep.numel(), dtype=torch.bool)
+    flat[order[:removed]] = False
+    return flat.view_as(keep)
+
+
+def masks_of_states(mask: Mask, seed: int) -> dict[str, Tensor]:
+    """The trained mask and its controls by state name: `shared`, `random` (same share), `layer_zeroed`."""
+    return {"shared": mask.keep, "random": random_mask(mask.keep, seed), "layer_zeroed": torch.zeros_like(mask.keep)}
+
+
+def write_mask(path: str | Path, mask: Mask, provenance: dict) -> None:
+    """Write a mask as safetensors, with its layer and provenance as metadata."""
+    metadata = {METADATA_KEY.decode(): json.dumps({**provenance, "layer": mask.layer}, sort_keys=True)}
+    with replacing(path) as temporary:
+        save_file({"keep": mask.keep.to(torch.uint8), "theta": mask.theta.contiguous()}, temporary, metadata)
+
+
+def read_mask(path: str | Path, model: Model | None = None) -> Mask:
+    """Read a mask; OnemaskError when the file is damaged or its shape is not that of the model's matrix."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            keep, theta = file.get_tensor("keep").bool(), file.get_tensor("theta")
+            provenance = json.loads(file.metadata()[METADATA_KEY.decode()])
+    except (OSError, safetensors.SafetensorError, KeyError) as error:
+        raise OnemaskError(f"a whole mask file at {path}", str(error), "Delete the file and run again.") from error
+    if model is not None and keep.shape != (model.d_model, model.d_mlp):
+        raise OnemaskError(
+            f"a mask of shape {(model.d_model, model.d_mlp)}",
+            str(tuple(keep.shape)),
+            "Use the model that it was trained for.",
+        )
+    return Mask(provenance["layer"], keep, theta, provenance)
+
+
+def structure(mask: Mask) -> pd.DataFrame:
+    """The `mask_structure` table: pruned share of each output dimension (row of W), figures 11 and 12."""
+    shares = 1 - mask.keep.double().mean(1)
+    return pd.DataFrame({"dimension": range(len(shares)), "pruned": shares.numpy()})

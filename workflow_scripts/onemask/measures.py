@@ -1,0 +1,142 @@
+"""From rows by fact to tidy measures: a value, its 95% bootstrap interval over facts, and n."""
+
+import math
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from onemask import schemas
+
+RESAMPLES = 2000
+COLUMNS = schemas.TABLES["measures"].names
+
+
+def bootstrap_interval(values: np.ndarray, strata: np.ndarray, seed: int) -> tuple[float, float]:
+    """95% percentile interval of the mean, resampling facts within each stratum (relation)."""
+    generator = np.random.default_rng(seed)
+    sums = np.zeros(RESAMPLES)
+    for stratum in np.unique(strata):
+        inside = values[strata == stratum]
+        sums += inside[generator.integers(0, len(inside), (RESAMPLES, len(inside)))].sum(1)
+    low, high = np.percentile(sums / len(values), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def measure(metric: str, values: pd.Series, relations: pd.Series, seed: int, **key: object) -> list[dict]:
+    """Rows of the mean over all facts (relation "all") and over each relation; `key` fills model, method, mask, split."""
+    rows = []
+    groups = [("all", np.ones(len(values), dtype=bool))] + [
+        (name, (relations == name).to_numpy()) for name in sorted(relations.unique())
+    ]
+    numbers = values.to_numpy(dtype=float)
+    for relation, chosen in groups:
+        low, high = bootstrap_interval(numbers[chosen], relations.to_numpy()[chosen], seed)
+        rows.append(
+            {**key, "seed": seed, "metric": metric, "value": numbers[chosen].mean(), "ci_low": low, "ci_high": high}
+            | {"n": int(chosen.sum()), "relation": relation}
+        )
+    return rows
+
+
+def single(metric: str, value: float, n: int, seed: int, relation: str = "all", **key: object) -> dict:
+    """One row without an interval (a count, a share of weights, a p-value)."""
+    row = {**key, "seed": seed, "metric": metric, "value": float(value), "ci_low": math.nan, "ci_high": math.nan}
+    return row | {"n": int(n), "relation": relation}
+
+
+MASK_OF_STATE = {"original": "original", "edited": "none"}
+
+
+def reversal_measures(
+    tables: dict[str, pd.DataFrame], pruned: dict[str, float], seed: int, **key: object
+) -> pd.DataFrame:
+    """RSR (whole object and first token), Top-1 overlap and KL by split, mask and relation, and each mask's pruned share.
+
+    tables: split -> `reversal` table. `mask` is "original" for the unedited model and "none" for the edited one.
+    """
+    rows = [single("pruned", share, 1, seed, mask=mask, split="all", **key) for mask, share in pruned.items()]
+    for split, table in tables.items():
+        for state, part in table.groupby("state", sort=False):
+            where = {**key, "mask": MASK_OF_STATE.get(state, state), "split": split}
+            values = {
+                "rsr": part["logp_true"] > part["logp_new"],
+                "rsr_first_token": part["logp_true_first"] > part["logp_new_first"],
+                "top1": part["top1"],
+                "kl": part["kl"],
+                "success": part["logp_new"] > part["logp_true"],
+            }
+            for metric, column in values.items():
+                rows += measure(metric, column, part["relation_id"], seed, **where)
+    return pd.DataFrame(rows)[COLUMNS]
+
+
+def perplexity_measures(table: pd.DataFrame, seed: int, **key: object) -> pd.DataFrame:
+    """Mean perplexity over edits by state, with its interval over edits (none where the state needs no edit)."""
+    rows = []
+    for state, part in table.groupby("state", sort=False):
+        where = {**key, "mask": MASK_OF_STATE.get(state, state), "split": "perplexity"}
+        values = np.exp(part["nll"])
+        if len(part) == 1:
+            rows.append(single("perplexity", values.iloc[0], 1, seed, **where))
+        else:
+            rows += measure("perplexity", values, pd.Series("all", index=part.index), seed, **where)[:1]
+    return pd.DataFrame(rows)[COLUMNS]
+
+
+def blocking_measures(table: pd.DataFrame, seed: int, **key: object) -> pd.DataFrame:
+    """Editing success by condition and relation: P(o*) > P(o), and the share of edits with all tokens right."""
+    rows = []
+    for condition, part in table.groupby("condition", sort=False):
+        where = {**key, "mask": "none" if condition == "unmasked" else condition, "split": "test"}
+        for metric, column in (("success", part["success"]), ("token_accuracy", part["token_accuracy"] == 1)):
+            rows += measure(metric, column, part["relation_id"], seed, **where)
+    return pd.DataFrame(rows)[COLUMNS]
+
+
+def confidence_measures(table: pd.DataFrame, seed: int, **key: object) -> pd.DataFrame:
+    """Table 3: P(o) in the original against P(o*) in the edited model, first token, paired over facts.
+
+    Wilcoxon signed-rank (one-sided, greater) and Cohen's d of the paired difference (ddof = 1). table: `reversal`.
+    """
+    original = table[table["state"] == "original"].set_index("case_id")
+    edited = table[table["state"] == "edited"].set_index("case_id").loc[original.index]
+    before, after = np.exp(original["logp_true_first"]), np.exp(edited["logp_new_first"])
+    where = {**key, "split": "test"}
+    difference = after - before
+    test = stats.wilcoxon(after, before, alternative="greater")
+    rows = [
+        *measure("p_original", before, original["relation_id"], seed, mask="original", **where),
+        single("p_original_sd", before.std(ddof=1), len(before), seed, mask="original", **where),
+        *measure("p_edited", after, edited["relation_id"], seed, mask="none", **where),
+        single("p_edited_sd", after.std(ddof=1), len(after), seed, mask="none", **where),
+        single("p_value", test.pvalue, len(after), seed, mask="none", **where),
+        single("cohens_d", difference.mean() / difference.std(ddof=1), len(after), seed, mask="none", **where),
+    ]
+    return pd.DataFrame(rows)[COLUMNS]
+
+
+def fact_measures(
+    splits: dict[str, pd.DataFrame], leaked: dict[str, int], knowledge: pd.DataFrame | None, seed: int, **key: object
+) -> pd.DataFrame:
+    """Tables 4 and 5: facts, relations, unique objects, subjects and mappings, facts leaked from training, and facts
+    dropped by relation because the model does not know them (`knowledge`, or None where all are edited).
+    """
+    rows = []
+    for split, facts in splits.items():
+        where = {**key, "mask": "none", "split": split}
+        counts = {
+            "facts": len(facts),
+            "relations": facts["relation_id"].nunique(),
+            "unique_objects": facts["target_true"].nunique(),
+            "unique_subjects": facts["subject"].nunique(),
+            "unique_mappings": len(facts[["target_true", "target_new"]].drop_duplicates()),
+            "facts_shared_with_training": leaked[split],
+        }
+        rows += [single(metric, value, len(facts), seed, **where) for metric, value in counts.items()]
+        if knowledge is not None:
+            known = knowledge[knowledge["split"] == split]
+            for relation, part in [("all", known), *known.groupby("relation_id")]:
+                rows.append(single("facts_dropped", (~part["known"]).sum(), len(part), seed, relation, **where))
+                rows.append(single("facts_edited", part["known"].sum(), len(part), seed, relation, **where))
+    return pd.DataFrame(rows)[COLUMNS]

@@ -1,0 +1,130 @@
+"""Model families, one row each, and the loaded model with its parts by name."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from onemask.errors import OnemaskError
+
+
+@dataclass(frozen=True)
+class Family:
+    """Where an architecture keeps its parts. Paths are attributes of the causal LM; block parts are relative to a block.
+
+    `transposed` says that the edited matrix is stored as (d_mlp, d_model), as GPT-2's Conv1D does; `norm_centres` that the
+    final norm subtracts the mean (LayerNorm, not RMSNorm); `norm_eps` is the name of its epsilon.
+    """
+
+    blocks: str
+    matrix: str
+    mlp_norm: str
+    final_norm: str
+    embedding: str
+    positions: str | None
+    rotary: str | None
+    transposed: bool
+    norm_centres: bool
+    norm_eps: str
+
+
+_LLAMA = Family(
+    blocks="model.layers",
+    matrix="mlp.down_proj",
+    mlp_norm="post_attention_layernorm",
+    final_norm="model.norm",
+    embedding="model.embed_tokens",
+    positions=None,
+    rotary="model.rotary_emb",
+    transposed=False,
+    norm_centres=False,
+    norm_eps="variance_epsilon",
+)
+
+FAMILIES = {
+    "gpt2": Family(
+        blocks="transformer.h",
+        matrix="mlp.c_proj",
+        mlp_norm="ln_2",
+        final_norm="transformer.ln_f",
+        embedding="transformer.wte",
+        positions="transformer.wpe",
+        rotary=None,
+        transposed=True,
+        norm_centres=True,
+        norm_eps="eps",
+    ),
+    "llama": _LLAMA,
+    "qwen2": _LLAMA,
+}
+
+
+class Model:
+    """A frozen causal language model, its tokenizer and its parts.
+
+    Attributes: `blocks` (ModuleList), `final_norm`, `head` (no bias), `embedding`, `d_model`, `d_mlp`, `layers`, `info`
+    (identity for provenance: name, id, revision, sha256).
+    """
+
+    def __init__(self, network: nn.Module, tokenizer, family: str, info: dict | None = None):
+        if family not in FAMILIES:
+            raise OnemaskError(
+                f"a family out of {sorted(FAMILIES)}", repr(family), "Correct `family` in the model's file."
+            )
+        self.network = network.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.family = FAMILIES[family]
+        self.info = info or {}
+        self.blocks = network.get_submodule(self.family.blocks)
+        self.final_norm = network.get_submodule(self.family.final_norm)
+        self.embedding = network.get_submodule(self.family.embedding)
+        self.positions = network.get_submodule(self.family.positions) if self.family.positions else None
+        self.rotary = network.get_submodule(self.family.rotary) if self.family.rotary else None
+        self.head = network.get_output_embeddings()
+        self.layers = len(self.blocks)
+        self.d_model, self.d_mlp = self.weight(0).shape
+
+    @property
+    def device(self) -> torch.device:
+        return self.embedding.weight.device
+
+    def matrix(self, layer: int) -> nn.Module:
+        """The module that holds W of a layer (the MLP's second matrix)."""
+        if not 0 <= layer < self.layers:
+            raise OnemaskError(f"a layer in 0..{self.layers - 1}", str(layer), "Correct `layer` in the config.")
+        return self.blocks[layer].get_submodule(self.family.matrix)
+
+    def weight(self, layer: int) -> Tensor:
+        """W of a layer as a view of shape (d_model, d_mlp), however it is stored."""
+        weight = self.matrix(layer).weight
+        return weight.T if self.family.transposed else weight
+
+    def bias(self, layer: int) -> Tensor | None:
+        """Bias of the edited matrix, (d_model,), or None."""
+        return self.matrix(layer).bias
+
+
+def load_model(folder: str | Path, device: str = "cpu", dtype: str = "float32") -> Model:
+    """Load a model folder written by the assets stage: config, safetensors, tokenizer and `onemask.json`.
+
+    Raises OnemaskError when a part is missing or a weight is not finite.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = Path(folder)
+    for needed in ("config.json", "onemask.json"):
+        if not (folder / needed).is_file():
+            raise OnemaskError(f"a model folder with {needed}", f"none in {folder}", "Run the assets stage again.")
+    info = json.loads((folder / "onemask.json").read_text(encoding="utf-8"))
+    network = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=getattr(torch, dtype), attn_implementation="sdpa", use_safetensors=True, local_files_only=True
+    ).to(device)
+    for name, parameter in network.named_parameters():
+        if not torch.isfinite(parameter.sum()):
+            raise OnemaskError(
+                "finite weights", f"NaN or infinity in {name} of {folder}", "Fetch the checkpoint again."
+            )
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return Model(network, tokenizer, info["family"], info)

@@ -1,0 +1,114 @@
+"""Every table of the pipeline: one declared schema each."""
+
+import pyarrow as pa
+
+VERSION = 1
+
+_text, _int, _real, _flag = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+_vector = pa.list_(pa.float32())
+_texts = pa.list_(_text)
+
+_FACT = [("case_id", _int), ("relation_id", _text)]
+
+TABLES: dict[str, pa.Schema] = {
+    # one row: a fact of CounterFact's record schema (method.md section 1)
+    "facts": pa.schema(
+        [
+            *_FACT,
+            ("subject", _text),
+            ("prompt", _text),
+            ("target_true", _text),
+            ("target_new", _text),
+            ("paraphrases", _texts),
+            ("neighborhood", _texts),
+        ]
+    ),
+    # one row: a document of the corpus; part is "statistics" or "perplexity"
+    "corpus": pa.schema([("part", _text), ("title", _text), ("text", _text)]),
+    # one row: a context template; length counts all tokens, 0 for the bare "{}"
+    "templates": pa.schema([("seed", _int), ("length", _int), ("text", _text)]),
+    # one row: a fact of one split, scored by the unedited model (natural logarithms, summed over the target's tokens)
+    "knowledge": pa.schema([*_FACT, ("split", _text), ("logp_true", _real), ("logp_new", _real), ("known", _flag)]),
+    # one row: one rank-one edit, W_hat = W + outer(r, u); u has d_mlp, r has d_model entries
+    "edits": pa.schema(
+        [
+            *_FACT,
+            ("layer", _int),
+            ("u", _vector),
+            ("r", _vector),
+            ("steps", _int),
+            ("loss", _real),
+            ("delta_norm", _real),
+            ("logp_true_before", _real),
+            ("logp_new_before", _real),
+            ("logp_true_after", _real),
+            ("logp_new_after", _real),
+            ("token_accuracy", _real),
+        ]
+    ),
+    # one row: an epoch of mask training
+    "mask_training": pa.schema(
+        [
+            ("epoch", _int),
+            ("loss", _real),
+            ("restoration", _real),
+            ("sparsity", _real),
+            ("kl", _real),
+            ("tau", _real),
+            ("pruned", _real),
+            ("validation_rsr", _real),
+            ("validation_rsr_first_token", _real),
+            ("validation_top1", _real),
+        ]
+    ),
+    # one row: fact x state; state is original, edited, shared, random, layer_zeroed (the last three: edited and masked)
+    "reversal": pa.schema(
+        [
+            *_FACT,
+            ("state", _text),
+            ("logp_true", _real),
+            ("logp_new", _real),
+            ("logp_true_first", _real),
+            ("logp_new_first", _real),
+            ("argmax", _int),
+            ("top1", _flag),
+            ("kl", _real),
+        ]
+    ),
+    # one row: state x edit (case_id -1 where no edit is applied); nll is the mean over tokens, in nats
+    "perplexity": pa.schema([("case_id", _int), ("state", _text), ("nll", _real), ("tokens", _int)]),
+    # one row: fact x condition; condition is unmasked, masked (mask active throughout), masked_after (mask put on afterwards)
+    "blocking": pa.schema(
+        [*_FACT, ("condition", _text), ("success", _flag), ("token_accuracy", _real), ("steps", _int)]
+    ),
+    # one row: fact x state x token x layer x component; layer -1 is the embedding, contributions in logits
+    "decomposition": pa.schema(
+        [
+            ("case_id", _int),
+            ("state", _text),
+            ("token", _text),
+            ("layer", _int),
+            ("component", _text),
+            ("exact", _real),
+            ("unfolded", _real),
+        ]
+    ),
+    # one row: an output dimension of the edited matrix
+    "mask_structure": pa.schema([("dimension", _int), ("pruned", _real)]),
+    # one row: a measured value; every table for readers is made of these
+    "measures": pa.schema(
+        [
+            ("model", _text),
+            ("method", _text),
+            ("mask", _text),
+            ("split", _text),
+            ("seed", _int),
+            ("metric", _text),
+            ("value", _real),
+            ("ci_low", _real),
+            ("ci_high", _real),
+            ("n", _int),
+            ("relation", _text),
+        ]
+    ),
+}

@@ -1,0 +1,14 @@
+"""From blocked edits to success rates by relation with intervals."""
+
+import job
+from onemask.files import read_tables, write_table
+from onemask.measures import blocking_measures
+
+
+def main(smk):
+    key = {"model": smk.wildcards.model, "method": smk.wildcards.method}
+    table = blocking_measures(read_tables(smk.input.blocking, "blocking"), int(smk.wildcards.seed), **key)
+    write_table(smk.output.measures, "measures", table, job.provenance(smk))
+
+
+job.run(globals(), main, torch_threads=False)

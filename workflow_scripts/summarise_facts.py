@@ -1,0 +1,19 @@
+"""Count facts, objects, subjects, mappings, leaks, and the facts that a model does not know."""
+
+import job
+from onemask.facts import shared_with_training
+from onemask.files import read_table, write_table
+from onemask.measures import fact_measures
+
+
+def main(smk):
+    splits = {
+        split: read_table(path, "facts") for split, path in zip(smk.params.split_names, smk.input.facts, strict=True)
+    }
+    knowledge = read_table(smk.input.knowledge, "knowledge") if smk.params.only_known else None
+    key = {"model": smk.wildcards.model, "method": "rome"}
+    table = fact_measures(splits, shared_with_training(splits), knowledge, smk.params.seed, **key)
+    write_table(smk.output.measures, "measures", table, job.provenance(smk))
+
+
+job.run(globals(), main, torch_threads=False)
