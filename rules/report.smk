@@ -25,7 +25,5 @@ rule report:
     threads: 1
     resources:
         mem_mb=larger_each_attempt(1000),
-    shell:
-        # the report is of finished jobs only, so it may be made while this run holds the lock
-        "python -m snakemake --nolock --quiet --snakefile {params.snakefile:q} --configfile {params.configfiles:q}"
-        " --report {output.html:q} --cores 1 -- {params.targets:q} > {log:q} 2>&1"
+    script:
+        "../workflow_scripts/make_report.py"

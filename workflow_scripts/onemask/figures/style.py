@@ -123,7 +123,7 @@ def grouped_bars(axes: Axes, measures: pd.DataFrame, masks: Mapping[str, str]) -
     positions = relation_positions(measures)
     centres, width = np.array(list(positions.values())), 0.84 / len(masks)
     for i, (mask, state) in enumerate(masks.items()):
-        table = rows(measures, mask=mask).set_index("relation", verify_integrity=True).reindex(positions)
+        table = rows(measures, mask=mask).set_index("relation").reindex(positions)
         bars(axes, centres + (i - (len(masks) - 1) / 2) * width, table, state, width)
     axes.axvline(0.7, color="black", linewidth=0.5, linestyle=":")
     axes.set(xlim=(-0.6, centres[-1] + 0.6), ylim=(0, 1.05), yticks=np.linspace(0, 1, 5))

@@ -1,0 +1,27 @@
+# `make help` names the targets. Everything runs inside .venv, made from pyproject.toml's pins.
+PYTHON ?= python3
+SNAKEMAKE = .venv/bin/snakemake
+
+.PHONY: help demo test clean
+
+help:
+	@echo "make demo   install into .venv and run the main job (config/demo.yaml)"
+	@echo "make test   install into .venv and run every test"
+	@echo "make clean  remove results and caches, keep .venv"
+
+.venv/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@
+
+demo: .venv/.installed
+	$(SNAKEMAKE) --configfile config/demo.yaml
+
+test: .venv/.installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/snakefmt --check Snakefile rules
+	.venv/bin/python -m pytest
+
+clean:
+	rm -rf results tests/.cache .snakemake

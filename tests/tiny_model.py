@@ -1,0 +1,85 @@
+"""Train a small GPT-2 on some embedded facts until it knows them: a model whose edits mean something, in about a minute.
+
+Run as a script (`python tests/tiny_model.py`) it fills tests/.cache, which config/test.yaml reads; the cache is keyed by
+this file and the facts, so a change to either trains anew.
+"""
+
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / "tests" / ".cache"
+FACTS = ROOT / "config" / "datasets" / "embedded"
+RELATIONS = ("P17", "P30", "P103", "P37")
+EPOCHS, BATCH = 60, 64
+
+
+def sentences() -> list[str]:
+    facts = pd.read_csv(FACTS / "facts.csv", dtype=str, keep_default_na=False)
+    prompts = pd.read_csv(FACTS / "relations.csv", dtype=str).set_index("relation")
+    return [
+        f"{prompts.loc[row.relation, column].replace('{}', row.subject)} {row.object}"
+        for row in facts[facts["relation"].isin(RELATIONS)].itertuples()
+        for column in ("prompt", "paraphrase_1", "paraphrase_2")
+    ]
+
+
+def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=1500, special_tokens=["<|end|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>", pad_token="<|end|>")
+
+
+def train(network: GPT2LMHeadModel, rows: list[list[int]]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    steps = EPOCHS * -(-len(rows) // BATCH)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
+    for _ in range(EPOCHS):
+        for chosen in torch.randperm(len(rows), generator=generator).split(BATCH):
+            batch = [rows[i] for i in chosen]
+            longest = max(map(len, batch))
+            ids = torch.tensor([row + [0] * (longest - len(row)) for row in batch])
+            labels = torch.tensor([row + [-100] * (longest - len(row)) for row in batch])
+            optimiser.zero_grad()
+            network(ids, labels=labels).loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+
+
+def make() -> Path:
+    """The tiny model's folder, trained if it is not there; beside it tiny-corpus.txt."""
+    key = hashlib.sha256(Path(__file__).read_bytes() + (FACTS / "facts.csv").read_bytes() + (FACTS / "relations.csv").read_bytes())
+    folder, mark = CACHE / "tiny-gpt2", CACHE / "tiny-gpt2.key"
+    if mark.is_file() and mark.read_text() == key.hexdigest():
+        return folder
+    CACHE.mkdir(parents=True, exist_ok=True)
+    texts = sentences()
+    tokenizer = make_tokenizer(texts)
+    torch.manual_seed(0)
+    size = GPT2Config(
+        vocab_size=len(tokenizer), n_positions=64, n_embd=128, n_layer=4, n_head=4, bos_token_id=0, eos_token_id=0,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+    )  # fmt: skip
+    network = GPT2LMHeadModel(size)
+    train(network, [tokenizer(text)["input_ids"] + [0] for text in texts])
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (CACHE / "tiny-corpus.txt").write_text("\n\n".join(" . ".join(texts[i : i + 6]) for i in range(0, len(texts), 6)))
+    mark.write_text(key.hexdigest())
+    return folder
+
+
+if __name__ == "__main__":
+    print(make())

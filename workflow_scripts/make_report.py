@@ -1,0 +1,24 @@
+"""Make Snakemake's report of the finished tables and figures."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import job
+from onemask.errors import OnemaskError
+from onemask.files import replacing
+
+
+def main(smk):
+    with replacing(smk.output.html) as temporary:
+        # the report is of finished jobs only, so it may be made while the run that asks for it holds the lock
+        command = [sys.executable, "-m", "snakemake", "--nolock", "--quiet", "--cores", "1"]
+        command += ["--snakefile", smk.params.snakefile, "--configfile", *smk.params.configfiles]
+        command += ["--report", str(temporary), "--", *smk.params.targets]
+        run = subprocess.run(command, capture_output=True, text=True)
+        Path(smk.log[0]).write_text(run.stdout + run.stderr, encoding="utf-8")
+        if run.returncode:
+            raise OnemaskError("Snakemake's report", f"exit status {run.returncode}", f"Read {smk.log[0]}.")
+
+
+job.run(globals(), main, torch_threads=False)
