@@ -10,11 +10,6 @@ rule measure_reversal:
         mask=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/mask.safetensors",
     output:
         reversal=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/reversal/{{split}}.parquet",
-    params:
-        batch_tokens=SETTINGS["scoring_batch_tokens"],
-        device=setting("device"),
-        dtype=setting("dtype"),
-        code=code("measure_reversal.py"),
     log:
         f"{RUN}/{{model}}/{{method}}/logs/measure_reversal/seed{{seed}}/{{split}}.log",
     benchmark:
@@ -24,6 +19,11 @@ rule measure_reversal:
     threads: 2
     resources:
         mem_mb=larger_each_attempt(3000),
+    params:
+        batch_tokens=SETTINGS["scoring_batch_tokens"],
+        device=setting("device"),
+        dtype=setting("dtype"),
+        code=code("measure_reversal.py"),
     script:
         "../workflow_scripts/measure_reversal.py"
 
@@ -36,13 +36,6 @@ rule measure_perplexity:
         mask=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/mask.safetensors",
     output:
         perplexity=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/perplexity.parquet",
-    params:
-        tokens=SETTINGS["perplexity"]["tokens"],
-        window=SETTINGS["perplexity"]["window"],
-        edits=SETTINGS["perplexity"]["edits"],
-        device=setting("device"),
-        dtype=setting("dtype"),
-        code=code("measure_perplexity.py"),
     log:
         f"{RUN}/{{model}}/{{method}}/logs/measure_perplexity/seed{{seed}}.log",
     benchmark:
@@ -52,6 +45,13 @@ rule measure_perplexity:
     threads: 2
     resources:
         mem_mb=larger_each_attempt(3000),
+    params:
+        tokens=SETTINGS["perplexity"]["tokens"],
+        window=SETTINGS["perplexity"]["window"],
+        edits=SETTINGS["perplexity"]["edits"],
+        device=setting("device"),
+        dtype=setting("dtype"),
+        code=code("measure_perplexity.py"),
     script:
         "../workflow_scripts/measure_perplexity.py"
 
@@ -62,9 +62,6 @@ rule summarise_reversal:
         mask=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/mask.safetensors",
     output:
         measures=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/measures/reversal.parquet",
-    params:
-        split_names=ROME_SPLITS,
-        code=code("summarise_reversal.py"),
     log:
         f"{RUN}/{{model}}/{{method}}/logs/summarise_reversal/seed{{seed}}.log",
     benchmark:
@@ -74,6 +71,9 @@ rule summarise_reversal:
     threads: 1
     resources:
         mem_mb=larger_each_attempt(1000),
+    params:
+        split_names=ROME_SPLITS,
+        code=code("summarise_reversal.py"),
     script:
         "../workflow_scripts/summarise_reversal.py"
 
@@ -83,8 +83,6 @@ rule summarise_perplexity:
         perplexity=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/perplexity.parquet",
     output:
         measures=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/measures/perplexity.parquet",
-    params:
-        code=code("summarise_perplexity.py"),
     log:
         f"{RUN}/{{model}}/{{method}}/logs/summarise_perplexity/seed{{seed}}.log",
     benchmark:
@@ -94,5 +92,7 @@ rule summarise_perplexity:
     threads: 1
     resources:
         mem_mb=larger_each_attempt(800),
+    params:
+        code=code("summarise_perplexity.py"),
     script:
         "../workflow_scripts/summarise_perplexity.py"

@@ -25,9 +25,7 @@ if "memit_train" in SPLITS:
 if "ood" in SPLITS:
     TABLE_STAGES["table7"] = ["reversal"]
 
-TABLE_FILES = expand(
-    f"{RUN}/tables/{{name}}.{{suffix}}", name=TABLE_STAGES, suffix=["parquet", "csv", "md", "html"]
-)
+TABLE_FILES = expand(f"{RUN}/tables/{{name}}.{{suffix}}", name=TABLE_STAGES, suffix=["parquet", "csv", "md", "html"])
 
 
 for table in TABLE_STAGES:
@@ -48,9 +46,6 @@ for table in TABLE_STAGES:
                 category="Tables",
                 labels={"table": table},
             ),
-        params:
-            name=table,
-            code=code("make_table.py"),
         log:
             f"{RUN}/logs/{table}.log",
         benchmark:
@@ -60,5 +55,8 @@ for table in TABLE_STAGES:
         threads: 1
         resources:
             mem_mb=larger_each_attempt(800),
+        params:
+            name=table,
+            code=code("make_table.py"),
         script:
             "../workflow_scripts/make_table.py"

@@ -34,7 +34,10 @@ def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=1500, special_tokens=["<|end|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=1500,
+        special_tokens=["<|end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>", pad_token="<|end|>")
@@ -60,7 +63,9 @@ def train(network: GPT2LMHeadModel, rows: list[list[int]]) -> None:
 
 def make() -> Path:
     """The tiny model's folder, trained if it is not there; beside it tiny-corpus.txt."""
-    key = hashlib.sha256(Path(__file__).read_bytes() + (FACTS / "facts.csv").read_bytes() + (FACTS / "relations.csv").read_bytes())
+    key = hashlib.sha256(
+        Path(__file__).read_bytes() + (FACTS / "facts.csv").read_bytes() + (FACTS / "relations.csv").read_bytes()
+    )
     folder, mark = CACHE / "tiny-gpt2", CACHE / "tiny-gpt2.key"
     if mark.is_file() and mark.read_text() == key.hexdigest():
         return folder

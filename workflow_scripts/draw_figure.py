@@ -32,17 +32,13 @@ def main(smk):
         for label, path in zip(smk.params.labels, [paths] if isinstance(paths, str) else paths, strict=True):
             if kind == "mask":
                 mask = read_mask(path)
-                tables[label] |= (
-                    {"layer": mask.layer} if "decomposition" in smk.input.keys() else {"keep": mask.keep.numpy()}
-                )
+                tables[label] |= {"layer": mask.layer} if "decomposition" in smk.input.keys() else {"keep": mask.keep.numpy()}
             else:
                 tables[label] |= READERS[kind](path)
     figure = compose(module.draw, tables, module.SIZE)
     save(figure, smk.output.pdf)
     save(figure, smk.output.png)
-    write_text(
-        smk.output.caption, figure_caption(smk.params.name, module.__doc__, tables, smk.params.method, smk.params.seed)
-    )
+    write_text(smk.output.caption, figure_caption(smk.params.name, module.__doc__, tables, smk.params.method, smk.params.seed))
 
 
 job.run(globals(), main, torch_threads=False)

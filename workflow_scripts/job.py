@@ -1,4 +1,4 @@
-"""What every script does first: threads, a log file, provenance, and errors a user can read. Knows `snakemake`, unlike onemask."""
+"""What every script does first: threads, log, provenance, errors that a user can read. Here `snakemake` is known."""
 
 import contextlib
 import hashlib
@@ -61,10 +61,9 @@ class Progress:
 def running(smk, torch_threads: bool = True) -> Iterator[None]:
     """Set threads and log; turn an OnemaskError into one line on standard error and in the log, and exit 1."""
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
-    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-    logging.basicConfig(
-        filename=smk.log[0], filemode="w", format="%(asctime)s %(message)s", level=logging.INFO, force=True
-    )
+    if not sys.stderr.isatty():
+        os.environ["TQDM_DISABLE"] = "1"
+    logging.basicConfig(filename=smk.log[0], filemode="w", format="%(asctime)s %(message)s", level=logging.INFO, force=True)
     if torch_threads:
         import torch
         from transformers.utils import logging as transformers_logging

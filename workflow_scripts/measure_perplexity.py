@@ -16,9 +16,7 @@ def main(smk):
     table = read_tables(smk.input.edits, "edits")
     count = min(smk.params.edits, len(table))
     table = table.iloc[np.sort(np.random.default_rng(seed).permutation(len(table))[:count])]
-    text = windows(
-        model.tokenizer, read_table(smk.input.corpus, "corpus"), "perplexity", smk.params.tokens, smk.params.window
-    )
+    text = windows(model.tokenizer, read_table(smk.input.corpus, "corpus"), "perplexity", smk.params.tokens, smk.params.window)
     mask = read_mask(smk.input.mask, model)
     masks = masks_of_states(mask, seed)
     measured = measure(model, mask.layer, text, table, stack_edits(table, model), masks, job.Progress(count, "edits"))

@@ -12,9 +12,7 @@ from safetensors.torch import save_file
 
 def main(smk):
     model = load_model(smk.input.model, smk.params.device, smk.params.dtype)
-    text = windows(
-        model.tokenizer, read_table(smk.input.corpus, "corpus"), "statistics", smk.params.tokens, smk.params.window
-    )
+    text = windows(model.tokenizer, read_table(smk.input.corpus, "corpus"), "statistics", smk.params.tokens, smk.params.window)
     moment = second_moment(model, int(smk.wildcards.layer), text, batch=4, progress=job.Progress(len(text), "windows"))
     metadata = {**job.provenance(smk, model.info), "samples": text.numel(), "layer": int(smk.wildcards.layer)}
     with replacing(smk.output.moment) as temporary:

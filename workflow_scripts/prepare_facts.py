@@ -12,9 +12,7 @@ def main(smk):
         splits = facts.released_splits(settings["released"], settings["relations"])
     else:
         if settings["dataset"] == "embedded":
-            tables = (
-                pd.read_csv(path, dtype=str, keep_default_na=False) for path in (smk.input.facts, smk.input.relations)
-            )
+            tables = (pd.read_csv(path, dtype=str, keep_default_na=False) for path in (smk.input.facts, smk.input.relations))
             records = facts.embedded_records(*tables, seed=smk.params.seed)
         else:
             records = facts.read_records(smk.input.records)

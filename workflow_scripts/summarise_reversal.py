@@ -10,10 +10,7 @@ from onemask.masks import masks_of_states, pruned_share, read_mask
 def main(smk):
     key = {"model": smk.wildcards.model, "method": smk.wildcards.method}
     seed = int(smk.wildcards.seed)
-    tables = {
-        split: read_table(path, "reversal")
-        for split, path in zip(smk.params.split_names, smk.input.reversal, strict=True)
-    }
+    tables = {split: read_table(path, "reversal") for split, path in zip(smk.params.split_names, smk.input.reversal, strict=True)}
     masks = masks_of_states(read_mask(smk.input.mask), seed)
     rows = [
         measures.reversal_measures(tables, {name: pruned_share(keep) for name, keep in masks.items()}, seed, **key),

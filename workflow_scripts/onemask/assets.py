@@ -62,9 +62,7 @@ def download_url(url: str, expected: str | None, target: Path) -> None:
         with urllib.request.urlopen(url, timeout=60) as source, open(target, "wb") as sink:
             shutil.copyfileobj(source, sink)
     except (urllib.error.URLError, TimeoutError, ValueError) as error:
-        raise OnemaskError(
-            f"a file at {url}", str(error), "Check the network and the address, then run again."
-        ) from error
+        raise OnemaskError(f"a file at {url}", str(error), "Check the network and the address, then run again.") from error
     check_hash(target, expected, url)
 
 

@@ -27,9 +27,7 @@ def masked_weight(model: Model, layer: int, keep: Tensor) -> Iterator[None]:
             weight.copy_(saved)
 
 
-def success(
-    model: Model, facts: pd.DataFrame, edits: FactoredEdits, keep: Tensor | None, batch_tokens: int
-) -> pd.DataFrame:
+def success(model: Model, facts: pd.DataFrame, edits: FactoredEdits, keep: Tensor | None, batch_tokens: int) -> pd.DataFrame:
     """Columns success (P(o*) > P(o)) and token_accuracy (EasyEdit's, teacher-forced) by fact, index of `facts`."""
     parts = []
     for group in fact_batches(model, facts, batch_tokens):

@@ -29,9 +29,8 @@ def figure_caption(name: str, description: str, tables: dict[str, dict[str, obje
 
 def table_caption(title: str, table: pd.DataFrame) -> str:
     """Caption in reStructuredText: title, models, methods, seeds, and the number of facts by split."""
-    sizes = (
-        table[(table["relation"] == "all") & ~table["metric"].isin(["pruned"])].groupby("split", sort=False)["n"].max()
-    )
+    sizes = table[(table["relation"] == "all") & ~table["metric"].isin(["pruned"])].groupby("split", sort=False)["n"].max()
     parts = [f"{split}: n = {count}" for split, count in sizes.items()]
     models, methods, seeds = (", ".join(map(str, table[key].unique())) for key in ("model", "method", "seed"))
-    return f"{title}. Model {models}; method {methods.upper()}; seed {seeds}; {', '.join(parts)}. Brackets: 95% bootstrap intervals over facts.\n"
+    sample = f"Model {models}; method {methods.upper()}; seed {seeds}; {', '.join(parts)}."
+    return f"{title}. {sample} Brackets: 95% bootstrap intervals over facts.\n"

@@ -27,7 +27,7 @@ def wiki_articles(dump: Path) -> Iterator[tuple[str, str]]:
         markup = element.findtext(f"{space}revision/{space}text") or ""
         if not markup.lower().startswith("#redirect"):
             code = mwparserfromhell.parse(markup)
-            for tag in code.filter_tags(recursive=False, matches=lambda node: node.tag in {"ref", "table", "gallery"}):
+            for tag in code.filter_tags(recursive=False, matches=lambda node: str(node.tag) in {"ref", "table", "gallery"}):
                 code.remove(tag)
             yield element.findtext(f"{space}title"), code.strip_code().strip()
         element.clear()
@@ -48,9 +48,7 @@ def hub_documents(source: dict) -> Iterator[tuple[str, str]]:
     """Documents of a hub dataset: keys `hub`, `name`, `split`, `revision`, and `limit` (documents) or None."""
     from datasets import load_dataset
 
-    rows = load_dataset(
-        source["hub"], source["name"], split=source["split"], revision=source["revision"], streaming=True
-    )
+    rows = load_dataset(source["hub"], source["name"], split=source["split"], revision=source["revision"], streaming=True)
     for i, row in enumerate(rows):
         if source.get("limit") and i >= source["limit"]:
             return

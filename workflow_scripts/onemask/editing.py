@@ -8,9 +8,7 @@ from onemask.rome import RomeResult
 from onemask.scoring import fact_batches, probe, score
 
 
-def facts_to_edit(
-    facts: pd.DataFrame, knowledge: pd.DataFrame, split: str, relation: str, only_known: bool
-) -> pd.DataFrame:
+def facts_to_edit(facts: pd.DataFrame, knowledge: pd.DataFrame, split: str, relation: str, only_known: bool) -> pd.DataFrame:
     """The facts of one relation of a split, all or those that the unedited model knows; at least one.
 
     Raises OnemaskError when none is left.

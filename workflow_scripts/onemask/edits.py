@@ -47,9 +47,7 @@ def stack_edits(table: pd.DataFrame, model: Model | None = None) -> FactoredEdit
     """
     layers = table["layer"].unique()
     if len(layers) != 1:
-        raise OnemaskError(
-            "edits of one layer", f"layers {sorted(layers.tolist())}", "Make the edits again with one config."
-        )
+        raise OnemaskError("edits of one layer", f"layers {sorted(layers.tolist())}", "Make the edits again with one config.")
     u = torch.from_numpy(np.stack(table["u"].to_list()))
     r = torch.from_numpy(np.stack(table["r"].to_list()))
     if not (torch.isfinite(u).all() and torch.isfinite(r).all()):
@@ -80,9 +78,7 @@ def product(keys: Tensor, weight: Tensor, edits: FactoredEdits | None = None, ke
 
 
 @contextlib.contextmanager
-def edited_layer(
-    model: Model, layer: int, edits: FactoredEdits | None = None, keep: Tensor | None = None
-) -> Iterator[None]:
+def edited_layer(model: Model, layer: int, edits: FactoredEdits | None = None, keep: Tensor | None = None) -> Iterator[None]:
     """Within the block, `layer` of the model computes with `edits` (row i of a batch under edit i) and mask `keep`."""
 
     def replace(module, args, output):

@@ -57,9 +57,7 @@ def read_records(path: str | Path) -> list[dict]:
     try:
         records = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise OnemaskError(
-            f"CounterFact JSON at {path}", str(error), "Check the path and fetch the file again."
-        ) from error
+        raise OnemaskError(f"CounterFact JSON at {path}", str(error), "Check the path and fetch the file again.") from error
     if not isinstance(records, list) or not all("requested_rewrite" in record for record in records):
         raise OnemaskError(f"a list of CounterFact records in {path}", "another structure", "Check the file.")
     return records
@@ -71,9 +69,7 @@ def to_table(records: list[dict]) -> pd.DataFrame:
     for record in records:
         rewrite = record["requested_rewrite"]
         if rewrite["prompt"].count("{}") != 1:
-            raise OnemaskError(
-                'a prompt with "{}" exactly once', repr(rewrite["prompt"]), f"See case {record['case_id']}."
-            )
+            raise OnemaskError('a prompt with "{}" exactly once', repr(rewrite["prompt"]), f"See case {record['case_id']}.")
         rows.append(
             {
                 "case_id": record["case_id"],
@@ -117,16 +113,12 @@ def sample_splits(
     """
     both = set(relations) & set(ood_relations)
     if both:
-        raise OnemaskError(
-            "OOD relations that are not trained on", f"{sorted(both)} in both lists", "Correct the config."
-        )
+        raise OnemaskError("OOD relations that are not trained on", f"{sorted(both)} in both lists", "Correct the config.")
     parts: dict[str, list[pd.DataFrame]] = {split: [] for split in GROUPS if per_relation.get(split)}
     for index, relation in enumerate([*relations, *ood_relations]):
         pool = table[table["relation_id"] == relation].drop_duplicates("subject")
         if pool.empty:
-            raise OnemaskError(
-                f"facts of relation {relation}", "none", f"Known: {sorted(table['relation_id'].unique())}."
-            )
+            raise OnemaskError(f"facts of relation {relation}", "none", f"Known: {sorted(table['relation_id'].unique())}.")
         home = [split for split in parts if (split == "ood") == (relation in ood_relations)]
         for group in ("rome", "memit"):
             wanted = {split: per_relation[split] for split in home if GROUPS[split] == group}

@@ -55,9 +55,7 @@ def write_table(path: str | Path, schema: str, rows: pd.DataFrame | list[dict], 
     frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows, columns=declared.names)
     if set(frame.columns) != set(declared.names):
         difference = sorted(set(frame.columns) ^ set(declared.names))
-        raise OnemaskError(
-            f"the columns of schema {schema}", f"a difference in {difference}", f"Mend the writer of {path}."
-        )
+        raise OnemaskError(f"the columns of schema {schema}", f"a difference in {difference}", f"Mend the writer of {path}.")
     try:
         table = pa.Table.from_pandas(frame[declared.names], schema=declared, preserve_index=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:

@@ -268,9 +268,7 @@ def run_epoch(
         sparsity = (1 - keep).mean()
         loss = restoration + now.weight * torch.relu(sparsity - settings.s_max) + settings.beta_kl * divergence
         if not torch.isfinite(loss):
-            raise OnemaskError(
-                "a finite loss", f"{float(loss)} in batch {number} of epoch {epoch}", "Lower the learning rate."
-            )
+            raise OnemaskError("a finite loss", f"{float(loss)} in batch {number} of epoch {epoch}", "Lower the learning rate.")
         state.optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_([state.theta], settings.gradient_clip)

@@ -7,6 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from onemask import schemas
+from onemask.facts import GROUPS
 
 RESAMPLES = 2000
 COLUMNS = schemas.TABLES["measures"].names
@@ -48,9 +49,7 @@ def single(metric: str, value: float, n: int, seed: int, relation: str = "all", 
 MASK_OF_STATE = {"original": "original", "edited": "none"}
 
 
-def reversal_measures(
-    tables: dict[str, pd.DataFrame], pruned: dict[str, float], seed: int, **key: object
-) -> pd.DataFrame:
+def reversal_measures(tables: dict[str, pd.DataFrame], pruned: dict[str, float], seed: int, **key: object) -> pd.DataFrame:
     """RSR (whole object and first token), Top-1 overlap and KL by split, mask and relation, and each mask's pruned share.
 
     tables: split -> `reversal` table. `mask` is "original" for the unedited model and "none" for the edited one.
@@ -124,7 +123,7 @@ def fact_measures(
     """
     rows = []
     for split, facts in splits.items():
-        where = {**key, "mask": "none", "split": split}
+        where = {**key, "method": GROUPS[split], "mask": "none", "split": split}
         counts = {
             "facts": len(facts),
             "relations": facts["relation_id"].nunique(),

@@ -70,9 +70,7 @@ class Model:
 
     def __init__(self, network: nn.Module, tokenizer, family: str, info: dict | None = None):
         if family not in FAMILIES:
-            raise OnemaskError(
-                f"a family out of {sorted(FAMILIES)}", repr(family), "Correct `family` in the model's file."
-            )
+            raise OnemaskError(f"a family out of {sorted(FAMILIES)}", repr(family), "Correct `family` in the model's file.")
         self.network = network.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.family = FAMILIES[family]
@@ -123,8 +121,6 @@ def load_model(folder: str | Path, device: str = "cpu", dtype: str = "float32") 
     ).to(device)
     for name, parameter in network.named_parameters():
         if not torch.isfinite(parameter.sum()):
-            raise OnemaskError(
-                "finite weights", f"NaN or infinity in {name} of {folder}", "Fetch the checkpoint again."
-            )
+            raise OnemaskError("finite weights", f"NaN or infinity in {name} of {folder}", "Fetch the checkpoint again.")
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     return Model(network, tokenizer, info["family"], info)

@@ -107,9 +107,7 @@ def prepare(model: Model, layer: int, facts: list[Rows]) -> Suffixes:
     rows = torch.arange(len(ids), device=device)
     seen, recorder = {}, KeyValueRecorder()
     matrix = model.matrix(layer)
-    hook = matrix.register_forward_hook(
-        lambda _, args, out: seen.update(key=args[0][rows, lookup], value=out[rows, lookup])
-    )
+    hook = matrix.register_forward_hook(lambda _, args, out: seen.update(key=args[0][rows, lookup], value=out[rows, lookup]))
     try:
         mask, positions = causal_mask(lengths, ids.shape[1]), torch.arange(ids.shape[1], device=device)[None]
         hidden = run_blocks(model, embed(model, ids), range(layer + 1), mask, positions)
@@ -120,8 +118,7 @@ def prepare(model: Model, layer: int, facts: list[Rows]) -> Suffixes:
     longest_prefix, longest_suffix = int(lookup.max()), int((lengths - lookup).max())
     suffix = (lookup[:, None] + torch.arange(longest_suffix, device=device)).clamp(max=ids.shape[1] - 1)
     cache = {
-        at: tuple(_right_aligned(part, lookup, longest_prefix, dim=2) for part in pair)
-        for at, pair in recorder.layers.items()
+        at: tuple(_right_aligned(part, lookup, longest_prefix, dim=2) for part in pair) for at, pair in recorder.layers.items()
     }
     reads = [
         (i * per_fact + t, length - len(fact.target) + n - position, token, 1 / ((per_fact - 1) * len(fact.target)))
@@ -186,9 +183,7 @@ def losses(model: Model, suffixes: Suffixes, delta: Tensor, layer: int) -> tuple
     return nll, log_probs[len(read) :]
 
 
-def optimise(
-    model: Model, suffixes: Suffixes, settings: RomeSettings
-) -> tuple[Tensor, Tensor, Tensor, list[list[float]]]:
+def optimise(model: Model, suffixes: Suffixes, settings: RomeSettings) -> tuple[Tensor, Tensor, Tensor, list[list[float]]]:
     """`delta` (facts, d_model) of every fact, its last loss, its number of losses, and the traces of the losses.
 
     A fact stops as soon as its loss falls below the threshold and then leaves the batch; the others go on unaffected.
@@ -209,11 +204,7 @@ def optimise(
         loss = nll + settings.kl_factor * divergence + decay
         for fact, value in zip(active.tolist(), loss.tolist(), strict=True):
             traces[fact].append(value)
-        done = (
-            (loss < settings.loss_threshold).detach()
-            if step + 1 < settings.steps
-            else torch.ones_like(loss, dtype=torch.bool)
-        )
+        done = (loss < settings.loss_threshold).detach() if step + 1 < settings.steps else torch.ones_like(loss, dtype=torch.bool)
         ended = active[done]
         found[ended], last_loss[ended.cpu()] = delta.detach()[ended], loss.detach()[done].cpu()
         if done.all():

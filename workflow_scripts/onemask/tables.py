@@ -6,48 +6,65 @@ import pandas as pd
 
 from onemask.captions import table_caption
 from onemask.errors import OnemaskError
+from onemask.facts import GROUPS
 
 ROME_SPLITS = ("train", "test", "ood")
+MASKS = ("original", "none", "shared", "random", "layer_zeroed")
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Measures of one table: rows whose mask, split and metric are listed (None: any); `by_relation` keeps all relations."""
+    """One table: its measures (None: any) and its layout.
+
+    by_relation keeps the single relations beside "all". rows, columns: keys of a measure; model, method and seed come first
+    in the rows where there are several.
+    """
 
     title: str
     metrics: tuple[str, ...]
     splits: tuple[str, ...] | None = None
     masks: tuple[str, ...] | None = None
     by_relation: bool = False
+    rows: tuple[str, ...] = ("metric", "split")
+    columns: tuple[str, ...] = ("mask",)
 
 
-COUNTS = (
-    "facts", "relations", "unique_objects", "unique_subjects", "unique_mappings", "facts_shared_with_training",
-)  # fmt: skip
+SAMPLE = ("facts", "relations", "unique_objects", "unique_subjects", "unique_mappings", "facts_shared_with_training")
+COUNTS = (*SAMPLE, "facts_dropped", "facts_edited")
 
 TABLES = {
     "table1": Selection(
-        "RSR and Top-1 overlap of edited models, no mask; `original` is the unedited model",
-        ("rsr", "rsr_first_token", "top1", "success"),
-        ("train", "test", "ood"),
-        ("original", "none"),
+        'RSR and Top-1 overlap of edited models without a mask ("none"), beside the unedited model ("original")',
+        metrics=("rsr", "rsr_first_token", "top1", "success"),
+        splits=ROME_SPLITS,
+        masks=("original", "none"),
     ),
     "table2": Selection(
-        "Reversal by the shared mask, with a random mask of the same share and the zeroed layer beside it",
-        ("pruned", "rsr", "rsr_first_token", "top1", "kl", "perplexity"),
-        ("all", "train", "test", "perplexity"),
+        "Reversal by the shared mask, with a random mask of the same share and the zeroed layer as controls",
+        metrics=("pruned", "rsr", "rsr_first_token", "top1", "kl", "perplexity"),
+        splits=("all", "train", "test", "perplexity"),
     ),
     "table3": Selection(
         "P(o) in the original model against P(o*) in the edited model (first token), paired over the test facts",
-        ("p_original", "p_original_sd", "p_edited", "p_edited_sd", "p_value", "cohens_d"),
+        metrics=("p_original", "p_original_sd", "p_edited", "p_edited_sd", "p_value", "cohens_d"),
+        rows=("metric",),
+        columns=(),
     ),
-    "table4": Selection("ROME data", (*COUNTS, "facts_dropped", "facts_edited"), ROME_SPLITS, by_relation=True),
-    "table5": Selection("MEMIT data", COUNTS, ("memit_train", "memit_test")),
+    "table4": Selection(
+        "ROME data, and the facts left out because the model does not know them",
+        metrics=COUNTS,
+        splits=ROME_SPLITS,
+        by_relation=True,
+        rows=("relation", "metric"),
+        columns=("split",),
+    ),
+    "table5": Selection("MEMIT data", metrics=SAMPLE, splits=("memit_train", "memit_test"), rows=("metric",), columns=("split",)),
     "table7": Selection(
         "Reversal on relations that the mask never saw",
-        ("rsr", "rsr_first_token", "top1", "kl"),
-        ("ood",),
+        metrics=("rsr", "rsr_first_token", "top1", "kl"),
+        splits=("ood",),
         by_relation=True,
+        rows=("metric", "relation"),
     ),
 }
 
@@ -70,7 +87,7 @@ def select(measures: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def cell(row: pd.Series) -> str:
     """A value as read by people, with its 95% interval where it has one."""
-    if row["metric"] in COUNTS or row["metric"] in ("facts_dropped", "facts_edited"):
+    if row["metric"] in COUNTS:
         return f"{int(row['value']):,}"
     if row["metric"] == "p_value":
         return f"{row['value']:.1e}"
@@ -79,29 +96,31 @@ def cell(row: pd.Series) -> str:
     return text if pd.isna(row["ci_low"]) else f"{text} [{row['ci_low']:.{digits}f}, {row['ci_high']:.{digits}f}]"
 
 
-def wide(table: pd.DataFrame) -> pd.DataFrame:
-    """One line a model, method, mask, seed (and relation); one column a split and metric; cells as text."""
-    keys = ["model", "method", "mask", "seed"] + (["relation"] if table["relation"].nunique() > 1 else [])
-    several = table["split"].nunique() > 1
-    label = table["metric"] if not several else table["split"].where(~table["split"].isin(["all", "perplexity"]), "")
-    columns = label if not several else (label + " " + table["metric"]).str.strip()
-    texts = table.assign(column=columns, text=table.apply(cell, axis=1))
-    order = list(dict.fromkeys(texts["column"]))
-    lines = texts.pivot_table(index=keys, columns="column", values="text", aggfunc="first", sort=False)[order]
-    return lines.fillna("").reset_index().rename_axis(columns=None)
+def wide(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The table as laid out for people; cells are text, empty where nothing was measured."""
+    layout = TABLES[name]
+    rows = [key for key in ("model", "method", "seed") if table[key].nunique() > 1] + list(layout.rows)
+    texts = table.assign(value=table.apply(cell, axis=1)).set_index([*rows, *layout.columns])["value"]
+    if layout.columns:
+        order = sorted(set(table[layout.columns[0]]), key=[*MASKS, *GROUPS].index)
+        texts = texts.unstack(list(layout.columns), sort=False)[order]
+        texts.columns.name = None
+    return texts.fillna("").reset_index()
 
 
 def markdown(table: pd.DataFrame, name: str) -> str:
     """The table as Markdown, under its caption."""
-    lines = wide(table).to_markdown(index=False, disable_numparse=True)
+    lines = wide(table, name).to_markdown(index=False, disable_numparse=True)
     return f"**{name.replace('table', 'Table ')}.** {table_caption(TABLES[name].title, table)}\n{lines}\n"
 
 
-STYLE = "body{font-family:sans-serif;font-size:14px}table{border-collapse:collapse}td,th{padding:3px 8px;border-bottom:1px solid #ddd}"
+STYLE = (
+    "body{font-family:sans-serif;font-size:14px}"
+    "table{border-collapse:collapse}"
+    "td,th{padding:3px 8px;border-bottom:1px solid #ddd;text-align:left}"
+)
 
 
-def html(table: pd.DataFrame) -> str:
+def html(table: pd.DataFrame, name: str) -> str:
     """The table as a small page of its own."""
-    return (
-        f'<!doctype html><meta charset="utf-8"><style>{STYLE}</style>\n{wide(table).to_html(index=False, border=0)}\n'
-    )
+    return f'<!doctype html><meta charset="utf-8"><style>{STYLE}</style>\n{wide(table, name).to_html(index=False, border=0)}\n'

@@ -1,0 +1,83 @@
+"""Models that tests share: randomly initialised ones of each family, and the tiny one that knows some facts."""
+
+import json
+import os
+
+import pytest
+import tiny_model
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from onemask.models import FAMILIES, Model, load_model
+
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+
+SIZE = {"vocab_size": 1500, "bos_token_id": 0, "eos_token_id": 0}
+LLAMA_SIZE = SIZE | {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.2,
+}
+
+
+def random_network(family: str) -> AutoModelForCausalLM:
+    torch.manual_seed(1)
+    if family == "gpt2":
+        size = GPT2Config(n_positions=64, n_embd=32, n_inner=48, n_layer=4, n_head=4, initializer_range=0.2, **SIZE)
+        network = GPT2LMHeadModel(size)
+    elif family == "llama":
+        network = LlamaForCausalLM(LlamaConfig(**LLAMA_SIZE))
+    else:
+        network = Qwen2ForCausalLM(Qwen2Config(**LLAMA_SIZE))
+    with torch.no_grad():  # biases and norm weights start at 0 and 1, which would hide a forgotten one
+        for parameter in network.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(0.2 * torch.randn_like(parameter))
+    return network
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return tiny_model.make_tokenizer(tiny_model.sentences())
+
+
+@pytest.fixture(scope="session", params=sorted(FAMILIES))
+def model(request, tokenizer) -> Model:
+    """A random model of each family; tests must leave its weights as they were."""
+    return Model(random_network(request.param).double(), tokenizer, request.param)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> Model:
+    """The tiny GPT-2 that knows its facts."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    folder.mkdir()
+    for file in tiny_model.make().iterdir():
+        (folder / file.name).symlink_to(file)
+    (folder / "onemask.json").write_text(json.dumps({"name": "tiny", "family": "gpt2"}))
+    return load_model(folder)
+
+
+FACTS = [
+    {"case_id": 0, "relation_id": "P17", "prompt": "The country where {} is located is", "subject": "Kyoto",
+     "target_true": "Japan", "target_new": "South Korea"},
+    {"case_id": 1, "relation_id": "P103", "prompt": "The mother tongue of {} is", "subject": "Victor Hugo",
+     "target_true": "French", "target_new": "Russian"},
+    {"case_id": 2, "relation_id": "P30", "prompt": "The continent where {} is located is", "subject": "Mount Everest",
+     "target_true": "Asia", "target_new": "South America"},
+    {"case_id": 3, "relation_id": "P17", "prompt": "{} lies within the borders of", "subject": "Lyon",
+     "target_true": "France", "target_new": "New Zealand"},
+]  # fmt: skip
+TEMPLATES = ["{}", "The weather was mild. {}", "It is known that so it is. {}"]

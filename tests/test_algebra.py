@@ -1,0 +1,181 @@
+"""The algebra on random models of all three families: every shortcut equals the long way, and every change is undone."""
+
+import dense_rome
+import pandas as pd
+import pytest
+import torch
+from conftest import FACTS, TEMPLATES
+
+from onemask import rome
+from onemask.blocking import masked_weight
+from onemask.decomposition import decompose
+from onemask.edits import FactoredEdits, edited_layer, product
+from onemask.errors import OnemaskError
+from onemask.forward import finish, logits_at, split_at
+from onemask.scoring import probe, score
+from onemask.tokens import encode, encode_target, encode_with_subject, pad
+
+LAYER = 1
+FRAME = pd.DataFrame(FACTS)
+SETTINGS = rome.RomeSettings(
+    layer=LAYER,
+    steps=6,
+    lr=0.5,
+    weight_decay=1e-3,
+    kl_factor=0.0625,
+    clamp_norm_factor=4,
+    loss_threshold=0.05,
+    batch_tokens=10_000,
+)
+
+
+def some_edits(model, count=len(FACTS), layer=LAYER) -> FactoredEdits:
+    generator = torch.Generator().manual_seed(3)
+    u, r = (torch.randn(count, size, generator=generator).double() for size in (model.d_mlp, model.d_model))
+    return FactoredEdits(layer, u / u.norm(dim=1, keepdim=True), r)
+
+
+def some_mask(model) -> torch.Tensor:
+    return torch.rand(model.d_model, model.d_mlp, generator=torch.Generator().manual_seed(4)) > 0.3
+
+
+def texts(model):
+    return [encode(model.tokenizer, fact["prompt"].replace("{}", fact["subject"])) for fact in FACTS]
+
+
+def plain_logits(model, ids: list[int]) -> torch.Tensor:
+    with torch.no_grad():
+        return model.network(torch.tensor([ids])).logits[0].float()
+
+
+class DenseWeight:
+    """Within the block, W of a layer is another matrix (d_model, d_mlp)."""
+
+    def __init__(self, model, layer, matrix):
+        self.weight, self.matrix = model.weight(layer), matrix
+
+    def __enter__(self):
+        self.saved = self.weight.clone()
+        self.weight.copy_(self.matrix)
+
+    def __exit__(self, *_):
+        self.weight.copy_(self.saved)
+
+
+def test_two_halves_make_the_model(model):
+    tokens = pad(texts(model))
+    cut = split_at(model, LAYER, tokens)
+    logits = logits_at(model, finish(model, cut, product(cut.keys, model.weight(LAYER))))
+    for row, ids in enumerate(texts(model)):
+        torch.testing.assert_close(logits[row, : len(ids)], plain_logits(model, ids), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_factored_and_dense_edits_agree(model, masked):
+    edits, keep = some_edits(model), some_mask(model) if masked else None
+    scores = score(model, probe(model, LAYER, FRAME), edits, keep)
+    for i, fact in enumerate(FACTS):
+        dense = model.weight(LAYER) + edits.dense(i)
+        with DenseWeight(model, LAYER, dense * keep if masked else dense):
+            prompt = texts(model)[i]
+            for found, name in ((scores.logp_true, "target_true"), (scores.logp_new, "target_new")):
+                target = encode_target(model.tokenizer, fact[name])
+                log_probs = plain_logits(model, prompt + target).log_softmax(-1)[len(prompt) - 1 :]
+                expected = sum(float(log_probs[n, token]) for n, token in enumerate(target))
+                assert float(found[i]) == pytest.approx(expected, abs=1e-4)
+            assert int(scores.log_probs[i].argmax()) == int(plain_logits(model, prompt)[-1].argmax())
+
+
+def test_edited_layer_gives_each_row_its_own_edit_and_leaves_no_trace(model):
+    edits, tokens = some_edits(model), pad(texts(model))
+    attention = torch.arange(tokens.ids.shape[1])[None] < tokens.lengths[:, None]
+    with torch.no_grad():
+        before = model.network(tokens.ids, attention_mask=attention.long()).logits
+        with edited_layer(model, LAYER, edits, some_mask(model)):
+            batch = model.network(tokens.ids, attention_mask=attention.long()).logits
+        after = model.network(tokens.ids, attention_mask=attention.long()).logits
+    assert torch.equal(before, after)
+    for i, ids in enumerate(texts(model)):
+        with DenseWeight(model, LAYER, (model.weight(LAYER) + edits.dense(i)) * some_mask(model)):
+            torch.testing.assert_close(batch[i, len(ids) - 1].float(), plain_logits(model, ids)[-1], rtol=1e-4, atol=1e-4)
+
+
+def test_masked_weight_is_undone_even_after_an_error(model):
+    before = model.weight(LAYER).clone()
+    with pytest.raises(RuntimeError), masked_weight(model, LAYER, some_mask(model)):
+        assert not torch.equal(model.weight(LAYER), before)
+        raise RuntimeError
+    assert torch.equal(model.weight(LAYER), before)
+
+
+@pytest.mark.parametrize("budget", [1, 10_000])
+def test_rome_equals_the_plain_implementation(model, budget):
+    settings = rome.RomeSettings(**{**vars(SETTINGS), "batch_tokens": budget})
+    result = rome.edit(model, FACTS, TEMPLATES, settings)
+    for i, fact in enumerate(FACTS):
+        u, r, trace = dense_rome.edit(model, fact, TEMPLATES, settings)
+        found, expected = result.edits.dense(i), torch.outer(r, u).float()
+        assert float((found - expected).norm() / expected.norm()) < 1e-3
+        assert result.traces[i] == pytest.approx(trace, rel=1e-4)
+
+
+def test_stopped_edits_do_not_touch_their_batch_mates(model):
+    """Thresholds that stop some facts early: each result is that of the fact alone."""
+    first = [trace[1] for trace in rome.edit(model, FACTS, TEMPLATES, SETTINGS).traces]
+    settings = rome.RomeSettings(**{**vars(SETTINGS), "loss_threshold": sorted(first)[1] + 1e-6})
+    together = rome.edit(model, FACTS, TEMPLATES, settings)
+    assert len(set(together.steps.tolist())) > 1
+    for i, fact in enumerate(FACTS):
+        alone = rome.edit(model, [fact], TEMPLATES, settings)
+        assert int(alone.steps[0]) == int(together.steps[i])
+        torch.testing.assert_close(alone.edits.dense(0), together.edits.dense(i), rtol=1e-4, atol=1e-5)
+
+
+def test_an_edit_sends_its_key_to_the_wanted_value(model):
+    """W_hat k* = m + delta exactly: the constraint that defines the rank-one update."""
+    result = rome.edit(model, FACTS, TEMPLATES, SETTINGS)
+    for i, fact in enumerate(FACTS):
+        ids, position = encode_with_subject(model.tokenizer, fact["prompt"], fact["subject"])
+        _, key, _ = dense_rome.run(model, ids, LAYER, position)
+        moved = result.edits.dense(i).double() @ key
+        assert float(moved.norm()) == pytest.approx(float(result.delta_norm[i]), rel=1e-4)
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_contributions_sum_to_the_logit(model, edited):
+    edits, keep = (some_edits(model), some_mask(model)) if edited else (None, None)
+    parts = decompose(model, FRAME, LAYER, {"state": (edits, keep)})
+    sums = parts.groupby(["case_id", "token"])["exact"].sum()
+    for i, fact in enumerate(FACTS):
+        weight = model.weight(LAYER).clone()
+        with DenseWeight(model, LAYER, (weight + edits.dense(i)) * keep if edited else weight):
+            logits = plain_logits(model, texts(model)[i])[-1]
+        for token, name in (("true", "target_true"), ("new", "target_new")):
+            first = encode_target(model.tokenizer, fact[name])[0]
+            assert sums[i, token] == pytest.approx(float(logits[first]), rel=1e-4, abs=1e-4)
+
+
+def test_unfolded_contributions_do_not_sum_to_the_logit(model):
+    """The negative control: without the final norm the parts miss the logit, so the test above can fail."""
+    parts = decompose(model, FRAME, LAYER, {"state": (None, None)})
+    exact, unfolded = (parts.groupby(["case_id", "token"])[form].sum() for form in ("exact", "unfolded"))
+    assert (exact - unfolded).abs().max() > 0.01
+
+
+def test_subject_position_is_the_last_token_of_the_subject(model):
+    for fact in FACTS:
+        for template in TEMPLATES:
+            ids, position = encode_with_subject(model.tokenizer, fact["prompt"], fact["subject"], template)
+            text = model.tokenizer.decode(ids[: position + 1])
+            assert text.endswith(fact["subject"])
+
+
+@pytest.mark.parametrize("prompt", ["no place for it", "{} and {}"])
+def test_a_prompt_needs_one_place_for_its_subject(model, prompt):
+    with pytest.raises(OnemaskError, match="exactly once"):
+        encode_with_subject(model.tokenizer, prompt, "Lyon")
+
+
+def test_a_layer_out_of_range_is_refused(model):
+    with pytest.raises(OnemaskError, match="layer in 0..3"):
+        model.matrix(4)
