@@ -16,7 +16,7 @@ rule decompose:
         f"{RUN}/{{model}}/{{method}}/benchmarks/decompose/seed{{seed}}.tsv"
     conda:
         "../envs/model.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=larger_each_attempt(2500),
     params:

@@ -45,7 +45,7 @@ rule measure_knowledge:
         f"{RUN}/{{model}}/benchmarks/measure_knowledge.tsv"
     conda:
         "../envs/model.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=larger_each_attempt(2500),
     params:

@@ -16,7 +16,7 @@ rule measure_reversal:
         f"{RUN}/{{model}}/{{method}}/benchmarks/measure_reversal/seed{{seed}}/{{split}}.tsv"
     conda:
         "../envs/model.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=larger_each_attempt(3000),
     params:
@@ -42,7 +42,7 @@ rule measure_perplexity:
         f"{RUN}/{{model}}/{{method}}/benchmarks/measure_perplexity/seed{{seed}}.tsv"
     conda:
         "../envs/model.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=larger_each_attempt(3000),
     params:

@@ -13,7 +13,7 @@ rule make_templates:
         f"{RUN}/{{model}}/benchmarks/make_templates.tsv"
     conda:
         "../envs/model.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=larger_each_attempt(2500),
     params:
@@ -38,7 +38,7 @@ rule measure_second_moment:
         f"{RUN}/{{model}}/benchmarks/measure_second_moment/layer{{layer}}.tsv"
     conda:
         "../envs/model.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=larger_each_attempt(2500),
     params:

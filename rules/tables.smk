@@ -19,6 +19,7 @@ TABLE_STAGES = {
     "table2": ["reversal", "perplexity"],
     "table3": ["reversal"],
     "table4": ["facts"],
+    "blocking": ["blocking"],
 }
 if "memit_train" in SPLITS:
     TABLE_STAGES["table5"] = ["facts"]

@@ -4,7 +4,6 @@ import json
 import os
 
 import pytest
-import tiny_model
 import torch
 from transformers import (
     AutoModelForCausalLM,
@@ -16,6 +15,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+import tiny_model
 from onemask.models import FAMILIES, Model, load_model
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))

@@ -53,7 +53,7 @@ def edit(model: Model, fact: dict, templates: list[str], settings) -> tuple[torc
         now = run(model, kl_ids, layer, kl_position, delta)[0][kl_position].log_softmax(-1)
         kl = (now.exp() * (now - initial)).sum()
         loss = nll + settings.kl_factor * kl + settings.weight_decay * delta.norm() / value.norm() ** 2
-        trace.append(float(loss))
+        trace.append(float(loss.detach()))
         if loss < settings.loss_threshold or step + 1 == settings.steps:
             break
         optimiser.zero_grad()

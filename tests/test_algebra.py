@@ -1,11 +1,11 @@
 """The algebra on random models of all three families: every shortcut equals the long way, and every change is undone."""
 
-import dense_rome
 import pandas as pd
 import pytest
 import torch
-from conftest import FACTS, TEMPLATES
 
+import dense_rome
+from conftest import FACTS, TEMPLATES
 from onemask import rome
 from onemask.blocking import masked_weight
 from onemask.decomposition import decompose
@@ -29,10 +29,10 @@ SETTINGS = rome.RomeSettings(
 )
 
 
-def some_edits(model, count=len(FACTS), layer=LAYER) -> FactoredEdits:
+def some_edits(model) -> FactoredEdits:
     generator = torch.Generator().manual_seed(3)
-    u, r = (torch.randn(count, size, generator=generator).double() for size in (model.d_mlp, model.d_model))
-    return FactoredEdits(layer, u / u.norm(dim=1, keepdim=True), r)
+    u, r = (torch.randn(len(FACTS), size, generator=generator).double() for size in (model.d_mlp, model.d_model))
+    return FactoredEdits(LAYER, u / u.norm(dim=1, keepdim=True), r)
 
 
 def some_mask(model) -> torch.Tensor:

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+
 from onemask import schemas
 from onemask.errors import OnemaskError
 from onemask.figures import (
@@ -54,7 +55,7 @@ def measures(metric: str, masks: dict[str, float], relations: tuple[str, ...] = 
 
 
 def blocking() -> pd.DataFrame:
-    masks = {"none": 0.9, "masked": 0.3, "masked_after": 0.0}
+    masks = {"none": 0.9, "masked": 0.3, "masked_weights": 0.7, "masked_after": 0.0}
     return pd.concat([measures(metric, masks) for metric in ("success", "token_accuracy")])
 
 

@@ -1,7 +1,8 @@
 """Score every fact of every split with the unedited model."""
 
-import job
 import pandas as pd
+
+import job
 from onemask.files import read_table, write_table
 from onemask.models import load_model
 from onemask.scoring import knowledge

@@ -1,7 +1,8 @@
 """Measure the perplexity of the original model, and of sampled test edits without and with each mask."""
 
-import job
 import numpy as np
+
+import job
 from onemask.corpus import windows
 from onemask.edits import stack_edits
 from onemask.files import read_table, read_tables, write_table

@@ -2,12 +2,13 @@
 
 import json
 
+from safetensors.torch import save_file
+
 import job
 from onemask.corpus import windows
 from onemask.files import METADATA_KEY, read_table, replacing
 from onemask.models import load_model
 from onemask.second_moment import second_moment
-from safetensors.torch import save_file
 
 
 def main(smk):

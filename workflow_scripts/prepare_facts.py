@@ -1,7 +1,8 @@
 """Sample the splits of facts, or take the released ones."""
 
-import job
 import pandas as pd
+
+import job
 from onemask import facts
 from onemask.files import write_table
 

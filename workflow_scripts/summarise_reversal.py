@@ -1,7 +1,8 @@
 """From scored facts to RSR, Top-1, KL (and table 3's confidence) with intervals."""
 
-import job
 import pandas as pd
+
+import job
 from onemask import measures
 from onemask.files import read_table, write_table
 from onemask.masks import masks_of_states, pruned_share, read_mask

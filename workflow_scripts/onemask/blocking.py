@@ -53,20 +53,22 @@ def block(
     batch_tokens: int,
     progress: Callable[[int], None] = lambda done: None,
 ) -> pd.DataFrame:
-    """The `blocking` table: existing edits without the mask, with the mask put on afterwards, and new ones made under it.
+    """The `blocking` table of four conditions, from existing edits and from new ones made while the layer computes W * K.
 
-    Under the mask the layer computes with W * K while ROME optimises and reads keys and values, and with (W + r u^T) * K
-    when the edit is judged.
+    unmasked, masked_after: the existing edits, judged with W + r u^T and with (W + r u^T) * K. masked: the new edits, judged
+    with (W + r u^T) * K, the mask active throughout. masked_weights: the same, judged with W * K + r u^T, where the mask
+    covers the old weights but not the update.
     """
     with masked_weight(model, edits.layer, keep):
-        masked = rome.edit(model, facts.to_dict("records"), templates, settings, progress)
+        made = rome.edit(model, facts.to_dict("records"), templates, settings, progress)
+        over_masked = success(model, facts, made.edits, None, batch_tokens)
+    before, during = steps.to_numpy(), made.steps.numpy()
     conditions = {
-        "unmasked": (edits, None, steps.to_numpy()),
-        "masked": (masked.edits, keep, masked.steps.numpy()),
-        "masked_after": (edits, keep, steps.to_numpy()),
+        "unmasked": (success(model, facts, edits, None, batch_tokens), before),
+        "masked": (success(model, facts, made.edits, keep, batch_tokens), during),
+        "masked_weights": (over_masked, during),
+        "masked_after": (success(model, facts, edits, keep, batch_tokens), before),
     }
-    frames = []
-    for condition, (made, mask, taken) in conditions.items():
-        judged = success(model, facts, made, mask, batch_tokens)
-        frames.append(facts[["case_id", "relation_id"]].join(judged).assign(condition=condition, steps=taken))
+    key = facts[["case_id", "relation_id"]]
+    frames = [key.join(judged).assign(condition=name, steps=taken) for name, (judged, taken) in conditions.items()]
     return pd.concat(frames, ignore_index=True)

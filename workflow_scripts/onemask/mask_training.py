@@ -274,5 +274,5 @@ def run_epoch(
         torch.nn.utils.clip_grad_norm_([state.theta], settings.gradient_clip)
         state.optimiser.step()
         for name, value in (("loss", loss), ("restoration", restoration), ("sparsity", sparsity), ("kl", divergence)):
-            sums[name] += float(value) / len(chunks)
+            sums[name] += float(value.detach()) / len(chunks)
     return sums

@@ -77,7 +77,7 @@ TABLES: dict[str, pa.Schema] = {
     ),
     # one row: state x edit (case_id -1 where no edit is applied); nll is the mean over tokens, in nats
     "perplexity": pa.schema([("case_id", _int), ("state", _text), ("nll", _real), ("tokens", _int)]),
-    # one row: fact x condition; condition is unmasked, masked (mask active throughout), masked_after (mask put on afterwards)
+    # one row: fact x condition; onemask.blocking.block says what the four conditions are
     "blocking": pa.schema([*_FACT, ("condition", _text), ("success", _flag), ("token_accuracy", _real), ("steps", _int)]),
     # one row: fact x state x token x layer x component; layer -1 is the embedding, contributions in logits
     "decomposition": pa.schema(

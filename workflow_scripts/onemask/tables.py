@@ -9,7 +9,7 @@ from onemask.errors import OnemaskError
 from onemask.facts import GROUPS
 
 ROME_SPLITS = ("train", "test", "ood")
-MASKS = ("original", "none", "shared", "random", "layer_zeroed")
+MASKS = ("original", "none", "shared", "random", "layer_zeroed", "masked", "masked_weights", "masked_after")
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,13 @@ TABLES = {
         by_relation=True,
         rows=("metric", "relation"),
     ),
+    "blocking": Selection(
+        "Editing success without the mask (none), with the mask active throughout (masked), with the mask on the old weights "
+        "but not on the update (masked_weights), and with the mask put on an unblocked edit (masked_after)",
+        metrics=("success", "token_accuracy"),
+        by_relation=True,
+        rows=("metric", "relation"),
+    ),
 }
 
 
@@ -111,7 +118,7 @@ def wide(table: pd.DataFrame, name: str) -> pd.DataFrame:
 def markdown(table: pd.DataFrame, name: str) -> str:
     """The table as Markdown, under its caption."""
     lines = wide(table, name).to_markdown(index=False, disable_numparse=True)
-    return f"**{name.replace('table', 'Table ')}.** {table_caption(TABLES[name].title, table)}\n{lines}\n"
+    return f"**{name.replace('table', 'table ').capitalize()}.** {table_caption(TABLES[name].title, table)}\n{lines}\n"
 
 
 STYLE = (

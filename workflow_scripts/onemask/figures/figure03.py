@@ -54,7 +54,8 @@ def _edited_layer(axes: Axes, decomposition: pd.DataFrame, layer: int) -> None:
     axes.axhline(0, color="black", linewidth=0.4)
     axes.set_xticks(range(len(ticks)), ticks)
     axes.tick_params(axis="x", length=0)
-    axes.margins(y=0.15)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.15 * (high - low))  # room for the numbers below the title
     axes.set(title=f"MLP at the edited layer ({layer})", ylabel="contribution (logits)")
 
 

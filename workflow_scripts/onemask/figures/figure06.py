@@ -1,5 +1,6 @@
 """Figure 6: does an edit still succeed while the mask is active? By relation, with 95% intervals.
 
+"… on the old weights only": made under the mask, but the mask does not cover the update itself.
 Top: share of facts with P(o*) > P(o). Bottom: share of the new object's tokens predicted (teacher-forced).
 """
 
@@ -10,12 +11,12 @@ from onemask.figures import style
 from onemask.figures.compose import legend
 
 SIZE = (style.TEXT, 3.6)
-MASKS = {"none": "unmasked", "masked": "masked", "masked_after": "masked_after"}
+MASKS = {"none": "unmasked", "masked": "masked", "masked_weights": "masked_weights", "masked_after": "masked_after"}
 METRICS = {"success": "success, P(o*) > P(o)", "token_accuracy": "token accuracy"}
 
 
 def draw(subfigure: SubFigure, blocking: pd.DataFrame) -> None:
-    """Draw from a `measures` table of metrics success and token_accuracy, masks none, masked and masked_after."""
+    """Draw from a `measures` table of metrics success and token_accuracy, masks none, masked, masked_weights and masked_after."""
     axes = subfigure.subplots(len(METRICS), 1, sharex=True)
     for panel, (metric, title) in zip(axes, METRICS.items(), strict=True):
         style.grouped_bars(panel, style.rows(blocking, metric=metric), MASKS)
@@ -25,4 +26,4 @@ def draw(subfigure: SubFigure, blocking: pd.DataFrame) -> None:
     names = [f"{name}\n{counts[name]}" if name in counts else name for name in positions]
     axes[-1].set_xticks(list(positions.values()), names)
     axes[-1].set_xlabel("relation (number of facts)")
-    legend(subfigure, axes[0], columns=4, zero=bool((blocking["value"] == 0).any()))
+    legend(subfigure, axes[0], columns=3, zero=bool((blocking["value"] == 0).any()))

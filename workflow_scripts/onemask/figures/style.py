@@ -59,6 +59,7 @@ looks = {
     "layer_zeroed": Look("#6f6f6f", (0, (8, 2)), "////", "#e6e6e6"),
     "unmasked": _EDITED,
     "masked": _PRUNED,
+    "masked_weights": Look(_PRUNED.colour, "-", "....", "#f3c3bd"),
     "masked_after": Look(_PRUNED.colour, "-", "////", "#f7d5d2"),
 }
 labels = {
@@ -69,7 +70,8 @@ labels = {
     "random": "random mask",
     "layer_zeroed": "layer zeroed",
     "unmasked": "no mask",
-    "masked": "mask active while editing",
+    "masked": "mask active throughout",
+    "masked_weights": "… on the old weights only",
     "masked_after": "mask put on after editing",
 }
 states = {"none": "edited"}  # names of masks in `measures` that are not the state's own name

@@ -1,0 +1,174 @@
+"""The whole DAG on the tiny model, run as a user runs it, in a copy of the project whose path holds a space."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import tiny_model
+from onemask import files, schemas
+from onemask.masks import read_mask
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = ("Snakefile", "rules", "workflow_scripts", "config", "profiles", "envs")
+MASKED = "results/test/tiny-gpt2/rome/seed0"
+TABLES = ["table1", "table2", "table3", "table4", "table5", "table7"]
+FIGURES = ["figure03", "figure04", "figure06", "figure07", "figure11", "figure12", "mask_training"]
+
+
+def snakemake(project: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "snakemake", "--configfile", "config/test.yaml", "--cores", "2", *arguments]
+    run = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    assert not check or run.returncode == 0, run.stdout[-3000:] + run.stderr[-6000:]
+    return run
+
+
+def rules_to_run(project: Path, *arguments: str) -> set[str]:
+    """Names of the rules that a dry run would execute."""
+    out = snakemake(project, "-n", "--quiet", "host", *arguments).stdout
+    return {line.split()[1].rstrip(":") for line in out.splitlines() if line.startswith(("rule ", "localrule "))}
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory) -> Path:
+    """The finished run."""
+    project = tmp_path_factory.mktemp("project") / "one mask"
+    project.mkdir()
+    for part in PARTS:
+        source = ROOT / part
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, project / part, ignore=ignore) if source.is_dir() else shutil.copy(source, project / part)
+    cache = project / "tests" / ".cache"
+    cache.mkdir(parents=True)
+    tiny_model.make()
+    for file in tiny_model.CACHE.iterdir():
+        (cache / file.name).symlink_to(file)
+    snakemake(project)
+    return project
+
+
+def table(project: Path, name: str) -> pd.DataFrame:
+    return files.read_table(project / "results/test/tables" / f"{name}.parquet", "measures")
+
+
+def value(frame: pd.DataFrame, **where: str) -> float:
+    chosen = frame
+    for key, wanted in where.items():
+        chosen = chosen[chosen[key] == wanted]
+    assert len(chosen) == 1, where
+    return float(chosen["value"].iloc[0])
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_each_table_is_tidy_and_readable(project, name):
+    frame = table(project, name)
+    assert list(frame.columns) == schemas.TABLES["measures"].names
+    assert not frame.duplicated(["model", "method", "mask", "split", "seed", "metric", "relation"]).any()
+    folder = project / "results/test/tables"
+    assert len(pd.read_csv(folder / f"{name}.csv")) > 0
+    assert (folder / f"{name}.md").read_text().startswith(f"**Table {name[-1]}.**")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_each_figure_is_drawn_and_captioned(project, name):
+    folder = project / "results/test/figures"
+    assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+    assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    caption = (folder / f"{name}.rst").read_text()
+    assert "tiny GPT-2" in caption and "ROME" in caption
+
+
+def test_the_report_holds_every_table_and_figure_and_needs_no_network(project):
+    report = (project / "results/test/report.html").read_text(encoding="utf-8")
+    assert all(f"{name}.html" in report for name in TABLES) and all(f"{name}.png" in report for name in FIGURES)
+    assert '<script src="http' not in report and '<link href="http' not in report
+
+
+def test_provenance_is_in_the_file(project):
+    found = files.read_provenance(project / "results/test/tiny-gpt2/rome/edits/test/P17.parquet")
+    assert found["schema"] == "edits" and found["schema_version"] == schemas.VERSION
+    assert len(found["config_hash"]) == len(found["code_hash"]) == 64
+    assert found["model"]["sha256"]["model.safetensors"] and found["versions"]["torch"].startswith("2.13.0")
+
+
+def test_edits_succeed_where_the_model_knew_the_fact(project):
+    frame = table(project, "table1")
+    for split in ("train", "test", "ood"):
+        where = {"split": split, "relation": "all"}
+        assert value(frame, metric="rsr", mask="original", **where) == 1.0
+        assert value(frame, metric="success", mask="none", **where) >= 0.8
+        assert value(frame, metric="rsr", mask="none", **where) <= 0.2
+
+
+def test_the_mask_reverses_what_a_random_mask_of_its_share_does_not(project):
+    frame = table(project, "table2")
+    mask = read_mask(project / MASKED / "mask.safetensors")
+    assert value(frame, metric="pruned", mask="shared") == pytest.approx(mask.pruned)
+    assert value(frame, metric="pruned", mask="random") == pytest.approx(mask.pruned)
+    for split in ("train", "test"):
+        shared, random = (value(frame, metric="rsr", split=split, mask=name) for name in ("shared", "random"))
+        assert shared > random + 0.2
+
+
+def test_contributions_of_the_run_sum_to_the_same_logit_in_both_tokens_states(project):
+    parts = files.read_table(project / MASKED / "decomposition.parquet", "decomposition")
+    logits = parts.groupby(["state", "token", "case_id"])["exact"].sum().groupby(["state", "token"]).mean()
+    assert logits["original", "true"] > logits["original", "new"]
+    assert logits["edited", "new"] > logits["edited", "true"]
+
+
+def test_nothing_is_left_to_do(project):
+    assert rules_to_run(project) == set()
+
+
+def test_a_chunk_made_again_has_the_same_bytes(project):
+    chunk = "results/test/tiny-gpt2/rome/edits/ood/P37.parquet"
+    before = (project / chunk).read_bytes()
+    (project / chunk).unlink()
+    snakemake(project, chunk)
+    assert (project / chunk).read_bytes() == before
+    snakemake(project, "--touch")
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("figures/figure06.py", {"figure06", "report", "all"}),
+        ("tables.py", {*TABLES, "report", "all"}),
+        ("decomposition.py", {"decompose", "figure03", "figure04", "report", "all"}),
+    ],
+)
+def test_a_changed_module_reruns_what_stands_on_it_and_nothing_else(project, module, expected):
+    path = project / "workflow_scripts" / "onemask" / module
+    content = path.read_text()
+    try:
+        path.write_text(content + "\n# changed\n")
+        assert rules_to_run(project) == expected
+    finally:
+        path.write_text(content)
+    assert rules_to_run(project) == set()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("mask={gama: 0.5}", "Did you mean 'gamma'"),
+        ("facts={relations: [P999]}", "facts of relation P999"),
+        ("rome={layer: 9}", "a layer in 0..3"),
+    ],
+)
+def test_bad_settings_stop_with_one_clear_line(project, setting, message):
+    key, content = setting.split("=", 1)
+    bad = project / "config" / "bad.yaml"
+    text = (project / "config/test.yaml").read_text().replace("run: test", "run: bad")
+    bad.write_text(text)
+    run = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--configfile", str(bad), "--config", f"{key}={content}", "--cores", "2"],
+        cwd=project, capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode != 0
+    assert message in run.stdout + run.stderr
+    assert not list(project.glob("results/bad/**/edits/**/*.parquet"))
