@@ -61,7 +61,7 @@ rule measure_knowledge:
 rule summarise_facts:
     input:
         facts=expand(f"{RUN}/facts/{{split}}.parquet", split=SPLITS),
-        knowledge=f"{RUN}/{{model}}/knowledge.parquet",
+        knowledge=f"{RUN}/{{model}}/knowledge.parquet" if FACTS["only_known"] else [],
     output:
         measures=f"{RUN}/{{model}}/measures/facts.parquet",
     log:
@@ -75,7 +75,6 @@ rule summarise_facts:
         mem_mb=larger_each_attempt(800),
     params:
         split_names=SPLITS,
-        only_known=FACTS["only_known"],
         seed=SETTINGS["seed"],
         code=code("summarise_facts.py"),
     script:

@@ -20,7 +20,7 @@ from onemask.models import FAMILIES, Model, load_model
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
-SIZE = {"vocab_size": 1500, "bos_token_id": 0, "eos_token_id": 0}
+SIZE = {"vocab_size": 4000, "bos_token_id": 0, "eos_token_id": 0}
 LLAMA_SIZE = SIZE | {
     "hidden_size": 32,
     "intermediate_size": 48,

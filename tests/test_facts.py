@@ -1,309 +1,134 @@
-"""Facts: the embedded set, CounterFact's record schema, and splits that share no subject and follow their seed."""
+"""Facts: the embedded set, its expansion into CounterFact records, strata without leaks, and the released splits."""
 
+import functools
 import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from onemask import measures
+from onemask import facts
 from onemask.errors import OnemaskError
-from onemask.facts import (
-    embedded_records,
-    leaks,
-    read_records,
-    refuse_leaks,
-    released_splits,
-    sample_splits,
-    shared_with_training,
-    to_table,
-)
-from onemask.schemas import TABLES
+from onemask.measures import fact_measures
 
-EMBEDDED = Path(__file__).resolve().parents[1] / "config" / "datasets" / "embedded"
-RELEASED = Path(__file__).resolve().parents[2] / "shared" / "data" / "counterfact"
-TEN = ("P103", "P17", "P495", "P176", "P413", "P136", "P30", "P937", "P27", "P1412")
-OOD = ("P36", "P37", "P407", "P740", "P641")
-SIZES = {"train": 20, "test": 6, "ood": 5, "memit_train": 15, "memit_test": 7}
-released_only = pytest.mark.skipif(not RELEASED.is_dir(), reason="the released CounterFact splits are not on this machine")
+ROOT = Path(__file__).resolve().parent.parent
+EMBEDDED = ROOT / "config" / "datasets" / "embedded"
+RELEASED = ROOT.parent / "shared" / "data" / "counterfact"
+TEN = ["P103", "P17", "P495", "P176", "P413", "P136", "P30", "P937", "P27", "P1412"]
+OTHERS = ["P36", "P37", "P407", "P740", "P641"]
+SIZES = {"train": 20, "test": 8, "ood": 10, "memit_train": 12, "memit_test": 6}
 
 
-def embedded() -> tuple[pd.DataFrame, pd.DataFrame]:
-    facts = pd.read_csv(EMBEDDED / "facts.csv", dtype=str, keep_default_na=False)
-    return facts, pd.read_csv(EMBEDDED / "relations.csv", dtype=str, keep_default_na=False)
+@pytest.fixture(scope="module")
+def embedded() -> pd.DataFrame:
+    return pd.read_csv(EMBEDDED / "facts.csv", dtype=str, keep_default_na=False)
 
 
-def table(seed: int = 0) -> pd.DataFrame:
-    return to_table(embedded_records(*embedded(), seed=seed))
+@pytest.fixture(scope="module")
+def prompts() -> pd.DataFrame:
+    return pd.read_csv(EMBEDDED / "relations.csv", dtype=str)
 
 
-def pairs(frame: pd.DataFrame) -> set[tuple[str, str]]:
-    return set(zip(frame["relation_id"], frame["subject"], strict=True))
+@pytest.fixture(scope="module")
+def table(embedded, prompts) -> pd.DataFrame:
+    return facts.to_table(facts.embedded_records(embedded, prompts, seed=0))
 
 
-def a_record(case_id: int = 0, prompt: str = "{} is in", subject: str = "Rome") -> dict:
-    rewrite = {"prompt": prompt, "subject": subject, "relation_id": "P17"}
-    rewrite |= {"target_true": {"str": "Italy"}, "target_new": {"str": "Japan"}}
-    texts = {"paraphrase_prompts": ["a", "b"], "neighborhood_prompts": ["c"]}
-    return {"case_id": case_id, "requested_rewrite": rewrite, **texts}
-
-
-def rows(*subjects: str, first: int = 0) -> pd.DataFrame:
-    return to_table([a_record(first + i, subject=subject) for i, subject in enumerate(subjects)])
-
-
-@pytest.mark.parametrize("relation, least", [(name, 80) for name in TEN] + [(name, 25) for name in OOD])
-def test_the_embedded_set_holds_enough_facts(relation, least):
-    facts, _ = embedded()
-    assert (facts["relation"] == relation).sum() >= least
-
-
-def test_the_embedded_set_holds_no_other_relation_and_no_blank():
-    facts, relations = embedded()
-    assert set(facts["relation"]) == {*TEN, *OOD} == set(relations["relation"])
-    for frame in (facts, relations):
-        cells = frame.to_numpy().ravel().tolist()
-        assert [text for text in cells if text != text.strip() or not text] == []
-
-
-def test_the_embedded_subjects_are_distinct():
-    facts, _ = embedded()
-    assert facts.loc[facts["subject"].duplicated(keep=False), "subject"].tolist() == []
-
-
-def test_every_embedded_prompt_has_one_place_for_the_subject():
-    _, relations = embedded()
-    assert relations["relation"].is_unique
-    for row in relations.itertuples():
-        prompts = (row.prompt, row.paraphrase_1, row.paraphrase_2)
-        assert [prompt.count("{}") for prompt in prompts] == [1, 1, 1]
-        assert len(set(prompts)) == 3
+def test_the_embedded_set_is_large_and_its_subjects_distinct(embedded, prompts):
+    counts = embedded["relation"].value_counts()
+    assert all(counts[relation] >= 80 for relation in TEN) and all(counts[relation] >= 25 for relation in OTHERS)
+    assert not embedded["subject"].str.lower().duplicated().any()
+    for row in prompts.itertuples():
+        assert all(text.count("{}") == 1 for text in (row.prompt, row.paraphrase_1, row.paraphrase_2))
         assert not row.prompt.startswith("{}")
 
 
-def test_embedded_records_follow_counterfacts_schema():
-    facts, relations = embedded()
-    records = embedded_records(facts, relations, seed=3)
-    objects = facts.groupby("relation")["object"].agg(set)
-    assert [record["case_id"] for record in records] == list(range(len(facts)))
-    for record in records:
+def test_records_follow_counterfact(embedded, prompts):
+    objects = embedded.groupby("relation")["object"].agg(set)
+    home = embedded.set_index("subject")["object"]
+    for record in facts.embedded_records(embedded, prompts, seed=0):
         rewrite = record["requested_rewrite"]
         true, new = rewrite["target_true"]["str"], rewrite["target_new"]["str"]
-        assert new != true and {new, true} <= objects[rewrite["relation_id"]]
-        assert len(record["paraphrase_prompts"]) == 2
-        assert all(rewrite["subject"] in prompt and "{}" not in prompt for prompt in record["paraphrase_prompts"])
+        assert new != true and new in objects[rewrite["relation_id"]] and len(record["paraphrase_prompts"]) == 2
+        before, after = rewrite["prompt"].split("{}")
+        neighbours = [text.removeprefix(before).removesuffix(after) for text in record["neighborhood_prompts"]]
+        assert rewrite["subject"] not in neighbours and all(home[name] == true for name in neighbours)
 
 
-def test_neighbours_share_the_object_and_leave_the_subject_out():
-    facts, relations = embedded()
-    prompts = relations.set_index("relation")["prompt"]
-    seen = 0
-    for record in embedded_records(facts, relations, seed=3):
-        rewrite = record["requested_rewrite"]
-        same = facts[(facts["relation"] == rewrite["relation_id"]) & (facts["object"] == rewrite["target_true"]["str"])]
-        near = set(same["subject"]) - {rewrite["subject"]}
-        allowed = {prompts[rewrite["relation_id"]].replace("{}", subject) for subject in near}
-        found = record["neighborhood_prompts"]
-        assert len(set(found)) == len(found) == min(10, len(near))
-        assert set(found) <= allowed
-        seen += len(found)
-    assert seen > len(facts)
+def test_records_depend_on_the_seed_alone(embedded, prompts):
+    first, again, other = (facts.embedded_records(embedded, prompts, seed) for seed in (0, 0, 1))
+    assert first == again and first != other
 
 
-def test_every_embedded_fact_is_kept_as_it_stands():
-    facts, _ = embedded()
-    made = table()[["relation_id", "subject", "target_true"]].itertuples(index=False, name=None)
-    assert set(made) == set(facts.itertuples(index=False, name=None))
-    assert list(table().columns) == TABLES["facts"].names
-
-
-def test_embedded_records_follow_their_seed():
-    first, again, other = (embedded_records(*embedded(), seed=seed) for seed in (1, 1, 2))
-    assert first == again
-    assert first != other
-
-
-@pytest.mark.parametrize(
-    "facts, named",
-    [
-        ([("P9", "a", "x"), ("P9", "b", "y")], "prompts for P9"),
-        ([("P17", "a", "x"), ("P17", "b", "x")], "two objects or more for P17"),
-    ],
-)
-def test_an_embedded_relation_that_cannot_be_edited_is_refused(facts, named):
-    frame = pd.DataFrame(facts, columns=["relation", "subject", "object"])
-    with pytest.raises(OnemaskError, match=named):
-        embedded_records(frame, embedded()[1], seed=0)
-
-
-def test_splits_have_the_sizes_asked_for():
-    splits = sample_splits(table(), list(TEN[:3]), list(OOD[:2]), SIZES, seed=0)
+def test_strata_have_their_sizes_and_share_no_subject(table):
+    splits = facts.sample_splits(table, TEN, OTHERS, SIZES, seed=0)
+    facts.refuse_leaks(splits)
     for split, frame in splits.items():
-        relations = OOD[:2] if split == "ood" else TEN[:3]
-        assert frame["relation_id"].value_counts().to_dict() == dict.fromkeys(relations, SIZES[split])
-    assert set(splits) == set(SIZES)
-
-
-def test_splits_of_one_group_share_nothing():
-    splits = sample_splits(table(), list(TEN), list(OOD), SIZES | {"train": 50, "test": 30, "memit_train": 60}, seed=0)
-    refuse_leaks(splits)
-    for held_out, training in (("test", "train"), ("ood", "train"), ("ood", "test"), ("memit_test", "memit_train")):
-        assert pairs(splits[held_out]).isdisjoint(pairs(splits[training]))
-        assert set(splits[held_out]["case_id"]).isdisjoint(splits[training]["case_id"])
-
-
-def test_a_subject_that_comes_twice_is_drawn_once():
-    frame = pd.concat([table(), table().assign(case_id=lambda facts: facts["case_id"] + 5000)], ignore_index=True)
-    splits = sample_splits(frame, ["P17"], [], {"train": 60, "test": 40}, seed=0)
-    both = pd.concat(splits.values())
-    assert len(pairs(both)) == len(both) == 100
-
-
-def test_splits_follow_their_seed():
-    first, again, other = (sample_splits(table(), list(TEN), list(OOD), SIZES, seed) for seed in (1, 1, 2))
-    for split in SIZES:
-        pd.testing.assert_frame_equal(first[split], again[split])
-        assert pairs(first[split]) != pairs(other[split])
-
-
-@pytest.mark.parametrize("smaller", [{"ood": 0}, {"memit_train": 0, "memit_test": 0}])
-def test_a_split_of_size_zero_is_left_out_and_changes_no_other(smaller):
-    whole = sample_splits(table(), list(TEN), list(OOD), SIZES, seed=0)
-    fewer = sample_splits(table(), list(TEN), list(OOD), SIZES | smaller, seed=0)
-    assert set(fewer) == set(SIZES) - set(smaller)
-    for split, frame in fewer.items():
-        pd.testing.assert_frame_equal(frame, whole[split])
+        assert set(frame.groupby("relation_id").size()) == {SIZES[split]}
+        assert set(frame["relation_id"]) == set(OTHERS if split == "ood" else TEN)
+    again, other = (facts.sample_splits(table, TEN, OTHERS, SIZES, seed) for seed in (0, 1))
+    assert splits["train"].equals(again["train"]) and not splits["train"].equals(other["train"])
 
 
 @pytest.mark.parametrize(
-    "relations, ood, sizes, named",
+    ("relations", "ood", "sizes", "message"),
     [
-        (["P17"], [], {"train": 90, "test": 40}, "130 facts of P17 for train . test"),
-        (["P17"], [], {"train": 5, "test": 5, "memit_train": 200}, "200 facts of P17 for memit_train"),
-        (["P17"], ["P37"], {"train": 5, "test": 5, "ood": 99}, "99 facts of P37 for ood"),
-        (["P17", "P9999"], [], {"train": 5, "test": 5}, "facts of relation P9999"),
-        (["P17", "P30"], ["P37", "P30"], {"train": 5, "test": 5, "ood": 5}, "OOD relations"),
+        (["P999"], [], {"train": 1, "test": 1}, "facts of relation P999"),
+        (["P17"], ["P17"], {"train": 1, "test": 1, "ood": 1}, "'P17'. in both lists"),
+        (["P17"], [], {"train": 100, "test": 50}, "150 facts of P17 for train . test; found 105"),
+        (["P17"], ["P37"], {"train": 1, "test": 1, "ood": 99}, "99 facts of P37"),
     ],
 )
-def test_splits_that_cannot_be_drawn_are_refused(relations, ood, sizes, named):
-    with pytest.raises(OnemaskError, match=named):
-        sample_splits(table(), relations, ood, sizes, seed=0)
+def test_impossible_strata_are_refused(table, relations, ood, sizes, message):
+    with pytest.raises(OnemaskError, match=message):
+        facts.sample_splits(table, relations, ood, sizes, seed=0)
 
 
-@pytest.mark.parametrize(
-    "test, found",
-    [
-        (rows("Lyon", "Rome", first=10), 1),
-        (rows("Lyon", "Nice", first=1), 1),
-        (rows("Rome", "Oslo", first=0), 2),
-        (rows("Lyon", "Nice", first=10), 0),
-        (rows("Rome", "Lyon", first=10).assign(relation_id="P30"), 0),
-    ],
-)
-def test_a_planted_leak_is_counted_and_refused(test, found):
-    splits = {"train": rows("Rome", "Oslo"), "test": test}
-    assert leaks(splits, "test", "train") == found
-    assert shared_with_training(splits) == {"train": 0, "test": found}
-    if found:
-        with pytest.raises(OnemaskError, match="splits that share no fact"):
-            refuse_leaks(splits)
-    else:
-        refuse_leaks(splits)
+def test_a_planted_leak_is_refused_and_counted(table):
+    splits = facts.sample_splits(table, TEN, OTHERS, SIZES, seed=0)
+    splits["test"] = pd.concat([splits["test"], splits["train"].iloc[:2].assign(case_id=[-1, -2])], ignore_index=True)
+    with pytest.raises(OnemaskError, match="2 facts of test in train"):
+        facts.refuse_leaks(splits)
+    assert facts.shared_with_training(splits) == dict.fromkeys(splits, 0) | {"test": 2}
 
 
-def test_a_leak_between_two_held_out_splits_is_refused():
-    splits = {"train": rows("Rome"), "test": rows("Oslo", first=1), "ood": rows("Oslo", first=2)}
-    assert shared_with_training(splits) == {"train": 0, "test": 0, "ood": 0}
-    with pytest.raises(OnemaskError, match="splits that share no fact"):
-        refuse_leaks(splits)
-
-
-def test_rome_and_memit_may_share_facts():
-    splits = {"train": rows("Rome"), "memit_test": rows("Rome"), "memit_train": rows("Oslo", first=1)}
-    refuse_leaks(splits)
-    assert shared_with_training(splits) == {"train": 0, "memit_test": 0, "memit_train": 0}
-
-
-def test_records_come_back_from_json(tmp_path):
-    (tmp_path / "facts.json").write_text(json.dumps([a_record(4)]))
-    fact = to_table(read_records(tmp_path / "facts.json")).iloc[0].to_dict()
-    assert fact == {
-        "case_id": 4,
-        "relation_id": "P17",
-        "subject": "Rome",
-        "prompt": "{} is in",
-        "target_true": "Italy",
-        "target_new": "Japan",
-        "paraphrases": ["a", "b"],
-        "neighborhood": ["c"],
-    }
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"[{", b"\xff\xfe", b'{"a": 1}', b'[{"case_id": 1}]', b"[1, 2]", b"[null]", b'["requested_rewrite"]']
-)
-def test_json_that_is_not_counterfact_is_refused(tmp_path, content):
+@pytest.mark.parametrize("content", ["{", '{"a": 1}', '[{"subject": "x"}]'])
+def test_files_that_are_not_counterfact_are_refused(tmp_path, content):
     path = tmp_path / "facts.json"
-    path.write_bytes(content)
-    with pytest.raises(OnemaskError, match=str(path)):
-        read_records(path)
+    path.write_text(content)
+    with pytest.raises(OnemaskError, match="CounterFact"):
+        facts.read_records(path)
 
 
-def test_a_missing_file_of_records_is_refused(tmp_path):
-    with pytest.raises(OnemaskError, match="no-such.json"):
-        read_records(tmp_path / "no-such.json")
+def test_a_prompt_with_two_places_is_refused(embedded, prompts):
+    record = facts.embedded_records(embedded, prompts, seed=0)[0]
+    record["requested_rewrite"]["prompt"] = "{} or {}"
+    with pytest.raises(OnemaskError, match="exactly once"):
+        facts.to_table([record])
 
 
-@pytest.mark.parametrize("prompt", ["{} is in {}", "Rome is in", ""])
-def test_a_prompt_without_exactly_one_place_is_refused(prompt):
-    with pytest.raises(OnemaskError, match="exactly once.*See case 7"):
-        to_table([a_record(7, prompt)])
+def test_counterfact_json_is_read_unchanged(embedded, prompts, table, tmp_path):
+    path = tmp_path / "counterfact.json"
+    path.write_text(json.dumps(facts.embedded_records(embedded, prompts, seed=0)))
+    pd.testing.assert_frame_equal(facts.to_table(facts.read_records(path)), table)
 
 
-def counts_of(splits: dict[str, pd.DataFrame], leaked: dict[str, int]) -> pd.DataFrame:
-    found = measures.fact_measures(splits, leaked, None, seed=0, model="-")
-    return found.pivot(index="split", columns="metric", values="value")
+PRINTED = {
+    "train": (3000, 10, 236, 2986, 1284),
+    "test": (1700, 10, 204, 1697, 866),
+    "memit_train": (1000, 10, 174, 1000, 564),
+    "memit_test": (1000, 10, 172, 1000, 580),
+}
 
 
-@released_only
-@pytest.mark.parametrize(
-    "split, facts, objects, subjects, mappings",
-    [
-        ("train", 3000, 236, 2986, 1284),
-        ("test", 1700, 204, 1697, 866),
-        ("memit_train", 1000, 174, 1000, 564),
-        ("memit_test", 1000, 172, 1000, 580),
-    ],
-)
-def test_the_released_splits_have_the_papers_counts(split, facts, objects, subjects, mappings):
-    splits = released_splits(RELEASED, list(TEN))
-    found = counts_of(splits, shared_with_training(splits)).loc[split]
-    assert (found["facts"], found["relations"]) == (facts, 10)
-    assert (found["unique_objects"], found["unique_subjects"]) == (objects, subjects)
-    assert found["unique_mappings"] == mappings
-
-
-def raw_pairs(kind: str, first: int | None) -> list[tuple[str, str]]:
-    """(relation, subject) of the released files, read without the library."""
-    found = []
-    for relation in TEN:
-        for record in json.loads((RELEASED / f"counterfact_{kind}{relation}.json").read_text(encoding="utf-8"))[:first]:
-            found.append((relation, record["requested_rewrite"]["subject"]))
-    return found
-
-
-@released_only
-def test_the_leak_of_the_released_test_split_is_reported():
-    splits = released_splits(RELEASED, list(TEN))
-    seen = set(raw_pairs("train", 300))
-    expected = sum(pair in seen for pair in raw_pairs("test", None))
-    assert expected == 3  # method.md speaks of six: not by (relation, subject) in the facts that the paper used
-    assert shared_with_training(splits) == {"train": 0, "test": expected, "memit_train": 0, "memit_test": 0}
-    with pytest.raises(OnemaskError, match="3 facts of train in test|facts of test in train"):
-        refuse_leaks(splits)
-
-
-@released_only
-def test_a_missing_released_file_is_named(tmp_path):
-    with pytest.raises(OnemaskError, match="counterfact_trainP17.json"):
-        released_splits(tmp_path, ["P17"])
+@pytest.mark.skipif(not RELEASED.is_dir(), reason="the authors' split files are not beside this checkout")
+def test_released_splits_give_tables_4_and_5_as_printed():
+    splits = facts.released_splits(RELEASED, TEN)
+    measured = fact_measures(splits, facts.shared_with_training(splits), None, 0, model="any")
+    for split, numbers in PRINTED.items():
+        part = measured[measured["split"] == split].set_index("metric")["value"]
+        metrics = ["facts", "relations", "unique_objects", "unique_subjects", "unique_mappings"]
+        assert tuple(part[metrics]) == numbers, split
+    seen = set(zip(splits["train"]["relation_id"], splits["train"]["subject"], strict=True))
+    leaked = [pair in seen for pair in zip(splits["test"]["relation_id"], splits["test"]["subject"], strict=True)]
+    assert 0 < sum(leaked) == facts.shared_with_training(splits)["test"]

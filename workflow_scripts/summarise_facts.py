@@ -8,7 +8,7 @@ from onemask.measures import fact_measures
 
 def main(smk):
     splits = {split: read_table(path, "facts") for split, path in zip(smk.params.split_names, smk.input.facts, strict=True)}
-    knowledge = read_table(smk.input.knowledge, "knowledge") if smk.params.only_known else None
+    knowledge = read_table(smk.input.knowledge, "knowledge") if smk.input.knowledge else None
     table = fact_measures(splits, shared_with_training(splits), knowledge, smk.params.seed, model=smk.wildcards.model)
     write_table(smk.output.measures, "measures", table, job.provenance(smk))
 

@@ -25,7 +25,7 @@ def components(model: Model, tokens: Padded) -> tuple[list[tuple[int, str]], Ten
     names, parts = [(-1, "embedding")], [last(hidden, lengths)]
     for layer in range(model.layers):
         middle = {}
-        norm = model.blocks[layer].get_submodule(model.family.mlp_norm)
+        norm = model.block(layer).get_submodule(model.family.mlp_norm)
         hook = norm.register_forward_pre_hook(lambda _, args, into=middle: into.update(stream=args[0]))
         try:
             after = run_blocks(model, hidden, range(layer, layer + 1), mask, positions)

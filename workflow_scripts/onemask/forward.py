@@ -104,7 +104,7 @@ def split_at(model: Model, layer: int, tokens: Padded) -> Cut:
     """Run blocks 0..layer on right-padded tokens and stop at the input of W."""
     ids, lengths = tokens.ids.to(model.device), tokens.lengths.to(model.device)
     seen = {}
-    block = model.blocks[layer]
+    block = model.block(layer)
     hooks = [
         block.get_submodule(model.family.mlp_norm).register_forward_pre_hook(lambda _, args: seen.update(base=args[0])),
         model.matrix(layer).register_forward_pre_hook(lambda _, args: seen.update(keys=args[0])),

@@ -88,11 +88,15 @@ class Model:
     def device(self) -> torch.device:
         return self.embedding.weight.device
 
-    def matrix(self, layer: int) -> nn.Module:
-        """The module that holds W of a layer (the MLP's second matrix)."""
+    def block(self, layer: int) -> nn.Module:
+        """A transformer block by its number; OnemaskError when the model has none of that number."""
         if not 0 <= layer < self.layers:
             raise OnemaskError(f"a layer in 0..{self.layers - 1}", str(layer), "Correct `layer` in the config.")
-        return self.blocks[layer].get_submodule(self.family.matrix)
+        return self.blocks[layer]
+
+    def matrix(self, layer: int) -> nn.Module:
+        """The module that holds W of a layer (the MLP's second matrix)."""
+        return self.block(layer).get_submodule(self.family.matrix)
 
     def weight(self, layer: int) -> Tensor:
         """W of a layer as a view of shape (d_model, d_mlp), however it is stored."""
