@@ -317,5 +317,6 @@ def test_windows_are_the_first_tokens_of_a_part(tokens, length, expected):
 
 @pytest.mark.parametrize("part, tokens, length", [("statistics", 12, 4), ("perplexity", 8, 4), ("statistics", 3, 4)])
 def test_too_few_tokens_are_refused(part, tokens, length):
-    with pytest.raises(OnemaskError, match=f"{tokens} tokens .*windows of {length}.* in the {part} part.*larger corpus"):
+    message = f"{tokens} tokens .*windows of {length}.* in the {part} part.*larger corpus"
+    with pytest.raises(OnemaskError, match=message):
         windows(letters, CORPUS, part, tokens, length)

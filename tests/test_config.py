@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from onemask.config import load_run
+from onemask.config import check, load_run
 from onemask.errors import OnemaskError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -93,7 +93,7 @@ def undescribed(schema: object, path: str = "") -> list[str]:
     missing = [
         f"{path}/{key}"
         for key, rules in schema.get("properties", {}).items()
-        if isinstance(rules, dict) and not {"description", "$ref"} & set(rules) and rules.get("type") != "object"
+        if isinstance(rules, dict) and "description" not in rules
     ]
     return missing + [found for key, part in schema.items() for found in undescribed(part, f"{path}/{key}")]
 
@@ -102,3 +102,22 @@ def undescribed(schema: object, path: str = "") -> list[str]:
 def test_every_key_is_described(name):
     schema = yaml.safe_load((ROOT / "config" / "schemas" / f"{name}.schema.yaml").read_text(encoding="utf-8"))
     assert undescribed(schema) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("facts.ood_relations", ["P17"], "'P17'. in both lists"),
+        ("corpora.statistics", "wikitext2", "a corpus for statistics; found part: perplexity"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(path, value, message):
+    with pytest.raises(OnemaskError, match=message):
+        load_run(changed(path, value), ROOT)
+
+
+def test_a_typo_in_a_models_source_is_named():
+    model = yaml.safe_load((ROOT / "config/models/smollm2-135m.yaml").read_text(encoding="utf-8"))
+    model["source"]["sha265"] = model["source"].pop("sha256")
+    with pytest.raises(OnemaskError, match="at source.*sha2"):
+        check(model, "model.schema.yaml", ROOT / "config" / "schemas", "a model's file")

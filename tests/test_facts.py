@@ -1,6 +1,5 @@
 """Facts: the embedded set, its expansion into CounterFact records, strata without leaks, and the released splits."""
 
-import functools
 import json
 from pathlib import Path
 
@@ -92,7 +91,7 @@ def test_a_planted_leak_is_refused_and_counted(table):
     assert facts.shared_with_training(splits) == dict.fromkeys(splits, 0) | {"test": 2}
 
 
-@pytest.mark.parametrize("content", ["{", '{"a": 1}', '[{"subject": "x"}]'])
+@pytest.mark.parametrize("content", ["{", '{"a": 1}', '[{"subject": "x"}]', "[1]", '["requested_rewrite"]'])
 def test_files_that_are_not_counterfact_are_refused(tmp_path, content):
     path = tmp_path / "facts.json"
     path.write_text(content)

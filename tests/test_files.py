@@ -6,6 +6,7 @@ import os
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from onemask import files, masks
 from onemask.errors import OnemaskError
@@ -126,3 +127,22 @@ def test_structure_is_by_output_dimension():
     keep[1, :3] = False
     table = masks.structure(Mask(0, keep, torch.zeros(2, 4)))
     assert table["pruned"].tolist() == [0.0, 0.75]
+
+
+def test_other_column_types_are_refused(path):
+    table = files.pq.read_table(path)
+    files.pq.write_table(table.set_column(3, "tokens", table["tokens"].cast("string")), path)
+    with pytest.raises(OnemaskError, match="tokens: string"):
+        files.read_table(path, "perplexity")
+
+
+def test_a_file_where_the_folder_should_be_is_said(tmp_path):
+    (tmp_path / "results").write_text("in the way")
+    with pytest.raises(OnemaskError, match="to write .*new.parquet"):
+        files.write_table(tmp_path / "results" / "new.parquet", "perplexity", ROWS, SOURCE)
+
+
+def test_safetensors_of_another_maker_are_refused(tmp_path):
+    save_file({"keep": torch.ones(2, 2), "theta": torch.ones(2, 2)}, tmp_path / "mask.safetensors")
+    with pytest.raises(OnemaskError, match="whole mask file"):
+        masks.read_mask(tmp_path / "mask.safetensors")

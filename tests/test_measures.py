@@ -1,18 +1,13 @@
-"""Measures against values worked out by hand, the tables and captions made of them, and the hash of the code behind."""
+"""Measures: bootstrap intervals, reversal, perplexity, blocking, confidence and counts, against hand computation."""
 
-import ast
 import math
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from onemask import codehash, tables
-from onemask.captions import figure_caption, table_caption
-from onemask.errors import OnemaskError
+from onemask import tables
 from onemask.measures import (
     COLUMNS,
     blocking_measures,
@@ -201,9 +196,9 @@ def facts(*rows: tuple) -> pd.DataFrame:
 def test_facts_are_counted():
     train = facts(("P1", "a", "x", "y"), ("P1", "b", "x", "y"), ("P2", "a", "y", "x"), ("P2", "c", "x", "z"))
     knowledge = pd.DataFrame(
-        [("train", "P1", True), ("train", "P1", False), ("train", "P2", False), ("train", "P2", False), ("test", "P1", True)],
-        columns=["split", "relation_id", "known"],
-    )
+        [("P1", True), ("P1", False), ("P2", False), ("P2", False), ("P1", True)],
+        columns=["relation_id", "known"],
+    ).assign(split=["train"] * 4 + ["test"])
     splits, leaked = {"train": train, "memit_test": facts(("P1", "a", "x", "y"))}, {"train": 0, "memit_test": 1}
     found = fact_measures(splits, leaked, knowledge, 0, model="m")
     assert list(found.columns) == COLUMNS
@@ -212,228 +207,6 @@ def test_facts_are_counted():
     assert part == expected | {"facts_shared_with_training": 0, "facts_dropped": 3, "facts_edited": 1}
     assert one(found, split="train", metric="facts_dropped", relation="P1")["value"] == 1
     assert one(found, split="train", metric="facts_edited", relation="P2")["value"] == 0
-    assert one(found, split="memit_test", metric="facts_shared_with_training")[["value", "method"]].tolist() == [1, "memit"]
+    shared = one(found, split="memit_test", metric="facts_shared_with_training")
+    assert (shared["value"], shared["method"]) == (1, "memit")
     assert set(fact_measures(splits, leaked, None, 0, model="m")["metric"]) == set(tables.SAMPLE)
-
-
-def grid(metrics, splits, masks, relations=("all",), **key) -> list[dict]:
-    return [
-        KEY | {"seed": 0, "metric": metric, "split": split, "mask": mask, "relation": relation} | key
-        for metric in metrics
-        for split in splits
-        for mask in masks
-        for relation in relations
-    ]
-
-
-def every_measure() -> pd.DataFrame:
-    """Two models' measures of every stage, each value its own, in an order without meaning."""
-    rates = ("rsr", "rsr_first_token", "top1", "kl", "success")
-    relations = ("all", "P17", "P30")
-    confidence = ("p_edited", "p_edited_sd", "p_value", "cohens_d")
-    rows = []
-    for model in ("small", "large"):
-        rows += grid(rates, ("train", "test", "ood"), tables.MASKS, relations, model=model)
-        rows += grid(("pruned",), ("all",), ("shared", "random", "layer_zeroed"), model=model)
-        rows += grid(("perplexity",), ("perplexity",), tables.MASKS, model=model)
-        rows += grid(("p_original", "p_original_sd"), ("test",), ("original",), model=model)
-        rows += grid(confidence, ("test",), ("none",), model=model)
-        rows += grid(tables.SAMPLE, ("train", "test", "ood"), ("none",), model=model)
-        rows += grid(("facts_dropped", "facts_edited"), ("train", "test"), ("none",), relations, model=model)
-        rows += grid(tables.SAMPLE, ("memit_train", "memit_test"), ("none",), model=model, method="memit")
-    frame = pd.DataFrame(rows).assign(n=40)
-    frame["value"] = 1000.0 + np.arange(len(frame))
-    frame["ci_low"], frame["ci_high"] = frame["value"] - 0.5, frame["value"] + 0.5
-    exact = frame["metric"].isin([*tables.COUNTS, "pruned", "p_value", "cohens_d"])
-    frame.loc[exact, ["ci_low", "ci_high"]] = math.nan
-    return frame.sample(frac=1, random_state=0)[COLUMNS]
-
-
-@pytest.mark.parametrize(
-    "name, size",
-    [("table1", 48), ("table2", 96), ("table3", 12), ("table4", 48), ("table5", 24), ("table7", 120)],
-)
-def test_a_table_takes_its_measures_whole(name, size):
-    chosen, wanted = tables.select(every_measure(), name), tables.TABLES[name]
-    assert list(chosen.columns) == COLUMNS
-    assert len(chosen) == size
-    assert set(chosen["metric"]) == set(wanted.metrics)
-    assert list(chosen["metric"].unique()) == list(wanted.metrics)
-    assert (set(chosen["relation"]) == {"all"}) != wanted.by_relation
-
-
-def test_every_table_is_tested():
-    assert set(tables.TABLES) == {"table1", "table2", "table3", "table4", "table5", "table7"}
-
-
-@pytest.mark.parametrize("name", sorted(tables.TABLES))
-def test_every_measure_stands_in_its_cell(name):
-    chosen, layout = tables.select(every_measure(), name), tables.TABLES[name]
-    wide = tables.wide(chosen, name)
-    rows = ["model", *layout.rows]
-    assert list(wide.columns[: len(rows)]) == rows
-    column = layout.columns[0] if layout.columns else None
-    for _, row in chosen.iterrows():
-        line = one(wide, **{key: row[key] for key in rows})
-        assert line[row[column] if column else "value"] == tables.cell(row)
-    assert (wide.drop(columns=rows) != "").to_numpy().sum() == len(chosen)
-
-
-@pytest.mark.parametrize("name", sorted(tables.TABLES))
-def test_a_table_for_readers_shows_every_cell_under_its_caption(name):
-    chosen = tables.select(every_measure(), name)
-    text, page = tables.markdown(chosen, name), tables.html(chosen, name)
-    caption, lines = text.split("\n\n", 1)
-    assert caption.startswith(f"**Table {name[-1]}.** {tables.TABLES[name].title}. Model ")
-    assert lines.startswith("|") and lines.splitlines()[1].startswith("|:--")
-    for cell in chosen.apply(tables.cell, axis=1):
-        assert f"| {cell} " in lines
-        assert f"<td>{cell}</td>" in page
-
-
-def test_masks_and_splits_stand_in_a_readers_order():
-    assert list(tables.wide(tables.select(every_measure(), "table2"), "table2").columns[3:]) == list(tables.MASKS)
-    assert list(tables.wide(tables.select(every_measure(), "table4"), "table4").columns[3:]) == ["train", "test", "ood"]
-
-
-def test_seeds_stand_in_the_rows_where_there_are_several():
-    both = pd.concat([every_measure(), every_measure().assign(seed=1)])
-    wide = tables.wide(tables.select(both, "table3"), "table3")
-    assert list(wide.columns) == ["model", "seed", "metric", "value"]
-    assert len(wide) == 24
-
-
-@pytest.mark.parametrize("name", sorted(tables.TABLES))
-def test_a_table_without_measures_is_refused(name):
-    with pytest.raises(OnemaskError, match=f"measures for {name}"):
-        tables.select(every_measure().assign(metric="other"), name)
-
-
-@pytest.mark.parametrize(
-    "metric, value, low, high, text",
-    [
-        ("facts", 2986.0, math.nan, math.nan, "2,986"),
-        ("facts_dropped", 0.0, math.nan, math.nan, "0"),
-        ("p_value", 1.26e-7, math.nan, math.nan, "1.3e-07"),
-        ("perplexity", 23.449, 22.04, 25.0, "23.4 [22.0, 25.0]"),
-        ("perplexity", 23.449, math.nan, math.nan, "23.4"),
-        ("rsr", 0.98, 0.9612, 1.0, "0.980 [0.961, 1.000]"),
-        ("pruned", 0.1, math.nan, math.nan, "0.100"),
-        ("cohens_d", -1.2345, math.nan, math.nan, "-1.234"),
-    ],
-)
-def test_a_cell_reads_as_people_write(metric, value, low, high, text):
-    assert tables.cell(pd.Series({"metric": metric, "value": value, "ci_low": low, "ci_high": high})) == text
-
-
-def test_a_tables_caption_names_its_sample():
-    table = every_measure()
-    table = table[table["split"].isin(["test", "all"]) & (table["method"] == "rome")]
-    table.loc[(table["split"] == "test") & (table["relation"] == "all"), "n"] = 170
-    caption = table_caption("A title", table[table["model"] == "small"])
-    assert caption.startswith("A title. Model small; method ROME; seed 0; test: n = 170.")
-    assert "95% bootstrap intervals" in caption
-    assert "all: n" not in caption
-
-
-@pytest.mark.parametrize(
-    "tables_shown, sample",
-    [
-        ({"decomposition": pd.DataFrame({"case_id": [1, 1, 2]}), "layer": 3}, "2 test facts"),
-        ({"kl": pd.DataFrame({"case_id": [1, 2, 3, 3]})}, "3 test facts"),
-        ({"blocking": pd.DataFrame({"relation": ["all", "all", "P1"], "n": [9, 8, 99]})}, "9 test facts"),
-        ({"training": pd.DataFrame({"epoch": range(12)})}, "12 epochs over the training facts"),
-        ({"structure": pd.DataFrame({"dimension": range(7)})}, "7 output dimensions; no facts enter"),
-        ({"keep": np.ones((2, 2))}, "the mask itself; no facts enter"),
-    ],
-)
-def test_a_figures_caption_names_its_sample(tables_shown, sample):
-    caption = figure_caption("figure06", "What is\n  shown.", {"small": tables_shown}, "rome", 2)
-    assert caption == f"**Figure 6.** What is shown.\n\nMethod ROME, mask seed 2. small: {sample}.\n"
-
-
-@pytest.mark.parametrize("name, title", [("figure03", "Figure 3"), ("figure11", "Figure 11"), ("mask_training", "Mask training")])
-def test_a_figures_caption_names_the_figure(name, title):
-    assert figure_caption(name, "x", {"m": {"keep": 0}}, "rome", 0).startswith(f"**{title}.** x")
-
-
-def behind(*names: str) -> set[str]:
-    files = codehash.files_behind(*(codehash.ROOT / name for name in names))
-    return {str(file.relative_to(codehash.ROOT)) for file in files}
-
-
-@pytest.mark.parametrize(
-    "scripts, inside, outside",
-    [
-        (
-            ("edit_facts.py",),
-            {"edit_facts.py", "job.py", "onemask/__init__.py", "onemask/rome.py", "onemask/models.py", "onemask/errors.py"},
-            {"onemask/figures/style.py", "onemask/corpus.py", "train_mask.py"},
-        ),
-        (
-            ("draw_figure.py", "onemask/figures/figure06.py"),
-            {"onemask/figures/__init__.py", "onemask/figures/style.py", "onemask/figures/figure06.py", "onemask/captions.py"},
-            {"onemask/rome.py", "onemask/figures/figure07.py", "edit_facts.py"},
-        ),
-        (("make_table.py",), {"onemask/tables.py", "onemask/schemas.py"}, {"onemask/rome.py", "onemask/figures/style.py"}),
-    ],
-)
-def test_the_code_behind_a_script(scripts, inside, outside):
-    found = behind(*scripts)
-    assert inside <= found
-    assert outside.isdisjoint(found)
-
-
-def test_no_import_escapes_the_hash():
-    """A relative import would: only absolute ones are followed."""
-    trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in codehash.ROOT.rglob("*.py")}
-    nodes = [(file, node) for file, tree in trees.items() for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    assert len(nodes) > 50
-    assert [(file.name, node.lineno) for file, node in nodes if node.level] == []
-
-
-@pytest.fixture
-def copied(tmp_path, monkeypatch) -> Path:
-    """A copy of the code that `codehash` takes for the project's."""
-    folder = shutil.copytree(codehash.ROOT, tmp_path.resolve() / "code", ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(codehash, "ROOT", folder)
-    codehash._imports.cache_clear()
-    yield folder
-    codehash._imports.cache_clear()
-
-
-def hashes() -> dict[str, str]:
-    codehash._imports.cache_clear()
-    return {file.name: codehash.code_hash(file) for file in codehash.ROOT.glob("*.py")}
-
-
-def test_the_hash_is_of_the_code_and_not_of_its_place(tmp_path, copied, monkeypatch):
-    there = hashes()
-    monkeypatch.undo()
-    assert hashes() == there
-
-
-@pytest.mark.parametrize(
-    "module, among, not_among",
-    [
-        ("onemask/rome.py", {"edit_facts.py", "measure_blocking.py"}, {"make_table.py", "draw_figure.py", "fetch_model.py"}),
-        ("onemask/tables.py", {"make_table.py"}, {"edit_facts.py", "train_mask.py", "draw_figure.py"}),
-        ("onemask/corpus.py", {"fetch_corpus.py"}, {"edit_facts.py", "make_table.py"}),
-        ("make_table.py", {"make_table.py"}, {"edit_facts.py", "draw_figure.py"}),
-    ],
-)
-def test_a_change_reaches_the_scripts_that_import_it_and_no_other(copied, module, among, not_among):
-    before = hashes()
-    users = {name for name in before if module in behind(name)}
-    (copied / module).write_bytes((copied / module).read_bytes() + b"# changed\n")
-    after = hashes()
-    changed = {name for name in before if before[name] != after[name]}
-    assert changed == users
-    assert among <= changed and not_among.isdisjoint(changed)
-
-
-def test_a_new_import_is_followed(copied):
-    before = hashes()["make_table.py"]
-    (copied / "onemask" / "tables.py").open("a").write("import onemask.rome\n")
-    assert hashes()["make_table.py"] != before
-    assert "onemask/rome.py" in behind("make_table.py")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 from jsonschema import Draft202012Validator, validators
+from jsonschema.exceptions import best_match
 from referencing import Registry, Resource
 
 from onemask.errors import OnemaskError
@@ -28,7 +29,7 @@ def _filling_defaults() -> type[Draft202012Validator]:
 def _read(path: Path) -> dict:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise OnemaskError(f"YAML at {path}", str(error).replace("\n", " "), "Correct the name or the file.") from error
 
 
@@ -37,7 +38,7 @@ def check(content: object, schema_name: str, schemas: Path, where: str) -> None:
     contents = {path.name: _read(path) for path in schemas.glob("*.schema.yaml")}
     registry = Registry().with_resources((name, Resource.from_contents(schema)) for name, schema in contents.items())
     validator = _filling_defaults()(contents[schema_name], registry=registry)
-    error = next(iter(sorted(validator.iter_errors(content), key=lambda found: list(map(str, found.path)))), None)
+    error = best_match(validator.iter_errors(content))
     if error is None:
         return
     place = ".".join(map(str, error.absolute_path)) or "the top level"
@@ -84,12 +85,20 @@ def load_run(config: dict, root: Path) -> dict:
     for key, reason in needed.items():
         if not facts[key]:
             raise OnemaskError(f"facts.{key}, since {reason}", "none", "Add the key.")
+    both = set(facts["relations"]) & set(facts["ood_relations"])
+    if both:
+        raise OnemaskError(
+            "OOD relations that are not trained on", f"{sorted(both)} in both lists", "Correct facts.ood_relations."
+        )
     sources = {}
-    for name in sorted(set(config["corpora"].values())):
+    for purpose, name in config["corpora"].items():
         content = _read(root / "config" / "datasets" / f"{name}.yaml")
         check(content, "corpus.schema.yaml", root / "config" / "schemas", f"config/datasets/{name}.yaml")
         if "path" in content["source"]:
             content["source"]["path"] = str(root / content["source"]["path"])
+        if content["source"]["part"] not in (purpose, "both"):
+            found = f"part: {content['source']['part']} in config/datasets/{name}.yaml"
+            raise OnemaskError(f"a corpus for {purpose}", found, f"Take another one for corpora.{purpose}.")
         sources[name] = content["source"]
     models = {name: load_model_settings(name, config, root) for name in config["models"]}
     return {**config, "model_settings": models, "corpus_sources": sources}

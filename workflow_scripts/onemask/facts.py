@@ -58,7 +58,7 @@ def read_records(path: str | Path) -> list[dict]:
         records = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise OnemaskError(f"CounterFact JSON at {path}", str(error), "Check the path and fetch the file again.") from error
-    if not isinstance(records, list) or not all("requested_rewrite" in record for record in records):
+    if not isinstance(records, list) or not all(isinstance(record, dict) and "requested_rewrite" in record for record in records):
         raise OnemaskError(f"a list of CounterFact records in {path}", "another structure", "Check the file.")
     return records
 

@@ -21,12 +21,12 @@ METADATA_KEY = b"onemask"
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary name beside `path` and rename it to `path` only when the block ends well."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    path, temporary = Path(path), None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         umask = os.umask(0)
         os.umask(umask)
@@ -37,7 +37,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
             f"to write {path}", f"{error.strerror or error}", "Free the space or mend the permissions, then run again."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def sha256(path: str | Path) -> str:
@@ -58,7 +59,7 @@ def write_table(path: str | Path, schema: str, rows: pd.DataFrame | list[dict], 
         raise OnemaskError(f"the columns of schema {schema}", f"a difference in {difference}", f"Mend the writer of {path}.")
     try:
         table = pa.Table.from_pandas(frame[declared.names], schema=declared, preserve_index=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (pa.ArrowException, OverflowError) as error:
         raise OnemaskError(f"rows of schema {schema}", str(error), f"Mend the writer of {path}.") from error
     metadata = {**provenance, "schema": schema, "schema_version": schemas.VERSION}
     table = table.replace_schema_metadata({METADATA_KEY: json.dumps(metadata, sort_keys=True)})
@@ -73,14 +74,15 @@ def read_arrow(path: str | Path, schema: str) -> pa.Table:
     """
     try:
         table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise OnemaskError(
             f"a whole Parquet file at {path}", str(error).splitlines()[0], "Delete the file and run again to remake it."
         ) from error
-    if table.schema.names != schemas.TABLES[schema].names:
+    declared = schemas.TABLES[schema]
+    if not table.schema.equals(declared):
         raise OnemaskError(
-            f"schema {schema} ({', '.join(schemas.TABLES[schema].names)}) in {path}",
-            f"columns {', '.join(table.schema.names)}",
+            f"schema {schema} ({', '.join(declared.names)}) in {path}",
+            f"{', '.join(f'{field.name}: {field.type}' for field in table.schema)}",
             "Delete the file and run again to remake it.",
         )
     return table

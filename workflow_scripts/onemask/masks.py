@@ -56,7 +56,10 @@ def write_mask(path: str | Path, mask: Mask, provenance: dict) -> None:
     """Write a mask as safetensors, with its layer and provenance as metadata."""
     metadata = {METADATA_KEY.decode(): json.dumps({**provenance, "layer": mask.layer}, sort_keys=True)}
     with replacing(path) as temporary:
-        save_file({"keep": mask.keep.to(torch.uint8), "theta": mask.theta.contiguous()}, temporary, metadata)
+        try:
+            save_file({"keep": mask.keep.to(torch.uint8), "theta": mask.theta.contiguous()}, temporary, metadata)
+        except safetensors.SafetensorError as error:  # safetensors' word for a full disk
+            raise OSError(str(error)) from error
 
 
 def read_mask(path: str | Path, model: Model | None = None) -> Mask:
@@ -64,16 +67,21 @@ def read_mask(path: str | Path, model: Model | None = None) -> Mask:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             keep, theta = file.get_tensor("keep").bool(), file.get_tensor("theta")
-            provenance = json.loads(file.metadata()[METADATA_KEY.decode()])
+            provenance = json.loads((file.metadata() or {})[METADATA_KEY.decode()])
+            layer = provenance["layer"]
     except (OSError, safetensors.SafetensorError, KeyError) as error:
         raise OnemaskError(f"a whole mask file at {path}", str(error), "Delete the file and run again.") from error
+    if theta.shape != keep.shape:
+        raise OnemaskError(
+            f"theta of shape {tuple(keep.shape)} in {path}", str(tuple(theta.shape)), "Delete the file and run again."
+        )
     if model is not None and keep.shape != (model.d_model, model.d_mlp):
         raise OnemaskError(
             f"a mask of shape {(model.d_model, model.d_mlp)}",
             str(tuple(keep.shape)),
             "Use the model that it was trained for.",
         )
-    return Mask(provenance["layer"], keep, theta, provenance)
+    return Mask(layer, keep, theta, provenance)
 
 
 def structure(mask: Mask) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from onemask.errors import OnemaskError
@@ -111,20 +112,33 @@ class Model:
 def load_model(folder: str | Path, device: str = "cpu", dtype: str = "float32") -> Model:
     """Load a model folder written by the assets stage: config, safetensors, tokenizer and `onemask.json`.
 
-    Raises OnemaskError when a part is missing or a weight is not finite.
+    Raises OnemaskError when a part or a weight is missing, damaged or not finite.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = Path(folder)
-    for needed in ("config.json", "onemask.json"):
+    for needed in ("config.json", "onemask.json", "tokenizer.json"):
         if not (folder / needed).is_file():
             raise OnemaskError(f"a model folder with {needed}", f"none in {folder}", "Run the assets stage again.")
     info = json.loads((folder / "onemask.json").read_text(encoding="utf-8"))
-    network = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=getattr(torch, dtype), attn_implementation="sdpa", use_safetensors=True, local_files_only=True
-    ).to(device)
+    try:
+        network, loading = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=getattr(torch, dtype),
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, SafetensorError) as error:
+        found = str(error).splitlines()[0]
+        raise OnemaskError(f"a whole checkpoint in {folder}", found, "Delete the folder and fetch the model again.") from error
+    if loading["missing_keys"]:
+        missing = ", ".join(sorted(loading["missing_keys"])[:3])
+        raise OnemaskError(f"every weight of the model in {folder}", f"none for {missing}", "Fetch the checkpoint again.")
+    network = network.to(device)
     for name, parameter in network.named_parameters():
         if not torch.isfinite(parameter.sum()):
             raise OnemaskError("finite weights", f"NaN or infinity in {name} of {folder}", "Fetch the checkpoint again.")
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     return Model(network, tokenizer, info["family"], info)

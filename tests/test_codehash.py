@@ -1,0 +1,92 @@
+"""The code hash: what a change reaches, and what it does not."""
+
+import ast
+import shutil
+from pathlib import Path
+
+import pytest
+
+from onemask import codehash
+
+
+def behind(*names: str) -> set[str]:
+    files = codehash.files_behind(*(codehash.ROOT / name for name in names))
+    return {str(file.relative_to(codehash.ROOT)) for file in files}
+
+
+@pytest.mark.parametrize(
+    "scripts, inside, outside",
+    [
+        (
+            ("edit_facts.py",),
+            {"edit_facts.py", "job.py", "onemask/__init__.py", "onemask/rome.py", "onemask/errors.py"},
+            {"onemask/figures/style.py", "onemask/corpus.py", "train_mask.py"},
+        ),
+        (
+            ("draw_figure.py", "onemask/figures/figure06.py"),
+            {"onemask/figures/__init__.py", "onemask/figures/style.py", "onemask/captions.py"},
+            {"onemask/rome.py", "onemask/figures/figure07.py", "edit_facts.py"},
+        ),
+        (("make_table.py",), {"onemask/tables.py", "onemask/schemas.py"}, {"onemask/rome.py", "onemask/masks.py"}),
+    ],
+)
+def test_the_code_behind_a_script(scripts, inside, outside):
+    found = behind(*scripts)
+    assert inside <= found
+    assert outside.isdisjoint(found)
+
+
+def test_no_import_escapes_the_hash():
+    """A relative import would: only absolute ones are followed."""
+    trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in codehash.ROOT.rglob("*.py")}
+    nodes = [(file, node) for file, tree in trees.items() for node in ast.walk(tree)]
+    nodes = [(file, node) for file, node in nodes if isinstance(node, ast.ImportFrom)]
+    assert len(nodes) > 50
+    assert [(file.name, node.lineno) for file, node in nodes if node.level] == []
+
+
+@pytest.fixture
+def copied(tmp_path, monkeypatch) -> Path:
+    """A copy of the code that `codehash` takes for the project's."""
+    folder = shutil.copytree(codehash.ROOT, tmp_path.resolve() / "code", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(codehash, "ROOT", folder)
+    codehash._imports.cache_clear()
+    yield folder
+    codehash._imports.cache_clear()
+
+
+def hashes() -> dict[str, str]:
+    codehash._imports.cache_clear()
+    return {file.name: codehash.code_hash(file) for file in codehash.ROOT.glob("*.py")}
+
+
+def test_the_hash_is_of_the_code_and_not_of_its_place(tmp_path, copied, monkeypatch):
+    there = hashes()
+    monkeypatch.undo()
+    assert hashes() == there
+
+
+@pytest.mark.parametrize(
+    "module, among, not_among",
+    [
+        ("onemask/rome.py", {"edit_facts.py", "measure_blocking.py"}, {"make_table.py", "draw_figure.py"}),
+        ("onemask/tables.py", {"make_table.py"}, {"edit_facts.py", "train_mask.py", "draw_figure.py"}),
+        ("onemask/corpus.py", {"fetch_corpus.py"}, {"edit_facts.py", "make_table.py"}),
+        ("make_table.py", {"make_table.py"}, {"edit_facts.py", "draw_figure.py"}),
+    ],
+)
+def test_a_change_reaches_the_scripts_that_import_it_and_no_other(copied, module, among, not_among):
+    before = hashes()
+    users = {name for name in before if module in behind(name)}
+    (copied / module).write_bytes((copied / module).read_bytes() + b"# changed\n")
+    after = hashes()
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == users
+    assert among <= changed and not_among.isdisjoint(changed)
+
+
+def test_a_new_import_is_followed(copied):
+    before = hashes()["make_table.py"]
+    (copied / "onemask" / "tables.py").open("a").write("import onemask.rome\n")
+    assert hashes()["make_table.py"] != before
+    assert "onemask/rome.py" in behind("make_table.py")
