@@ -14,7 +14,7 @@ rule prepare_facts:
     input:
         unpack(fact_sources),
     output:
-        expand(f"{RUN}/facts/{{split}}.parquet", split=SPLITS),
+        facts=expand(f"{RUN}/facts/{{split}}.parquet", split=SPLITS),
     log:
         f"{RUN}/logs/prepare_facts.log",
     benchmark:

@@ -8,8 +8,8 @@ localrules:
 
 rule report:
     input:
-        TABLE_FILES,
-        FIGURE_FILES,
+        tables=TABLE_FILES,
+        figures=FIGURE_FILES,
     output:
         html=REPORT,
     log:

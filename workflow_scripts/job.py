@@ -48,12 +48,12 @@ class Progress:
         self.started = self.logged = time.monotonic()
         self.bar = tqdm(total=self.total, desc=self.what, disable=not sys.stderr.isatty())
 
-    def __call__(self, done: int, note: str = "") -> None:
+    def __call__(self, done: int) -> None:
         now = time.monotonic()
         self.bar.update(done - self.bar.n)
         if now - self.logged > LOG_EVERY_SECONDS or done == self.total:
             left = (now - self.started) / done * (self.total - done)
-            logging.info("%s %d/%d, about %.0f s left %s", self.what, done, self.total, left, note)
+            logging.info("%s %d/%d, about %.0f s left", self.what, done, self.total, left)
             self.logged = now
 
 

@@ -25,7 +25,7 @@ def main(smk):
             smk.params.seed,
         )
         facts.refuse_leaks(splits)
-    for split, path in zip(smk.params.split_names, smk.output, strict=True):
+    for split, path in zip(smk.params.split_names, smk.output.facts, strict=True):
         write_table(path, "facts", splits[split], job.provenance(smk))
 
 

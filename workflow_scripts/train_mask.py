@@ -7,7 +7,7 @@ import job
 from onemask import mask_training
 from onemask.editing import join_facts
 from onemask.edits import stack_edits
-from onemask.files import read_table, read_tables, write_table
+from onemask.files import read_table, read_tables, sha256, write_table
 from onemask.masks import Mask, pruned_share, write_mask
 from onemask.models import load_model
 
@@ -27,7 +27,7 @@ def main(smk):
         settings,
         int(smk.wildcards.seed),
         checkpoint,
-        job.digest(source),
+        job.digest([source, *(sha256(path) for path in smk.input.edits)]),
         lambda row: (meter(row["epoch"] + 1), logging.info("%s", row)),
     )
     if pruned_share(keep) in (0.0, 1.0):
