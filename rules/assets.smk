@@ -11,6 +11,9 @@ localrules:
 rule fetch_model:
     output:
         folder=directory(f"{ASSETS}/models/{{model}}"),
+    params:
+        spec=lambda wildcards: {key: SETTINGS["model_settings"][wildcards.model][key] for key in ("family", "source")},
+        code=code("fetch_model.py"),
     log:
         f"{ASSETS}/logs/fetch_model/{{model}}.log",
     benchmark:
@@ -20,9 +23,6 @@ rule fetch_model:
     threads: 1
     resources:
         mem_mb=larger_each_attempt(3000),
-    params:
-        spec=lambda wildcards: {key: SETTINGS["model_settings"][wildcards.model][key] for key in ("family", "source")},
-        code=code("fetch_model.py"),
     script:
         "../workflow_scripts/fetch_model.py"
 
@@ -30,6 +30,9 @@ rule fetch_model:
 rule fetch_corpus:
     output:
         corpus=f"{ASSETS}/corpora/{{corpus}}.parquet",
+    params:
+        source=lambda wildcards: SETTINGS["corpus_sources"][wildcards.corpus],
+        code=code("fetch_corpus.py"),
     log:
         f"{ASSETS}/logs/fetch_corpus/{{corpus}}.log",
     benchmark:
@@ -39,9 +42,6 @@ rule fetch_corpus:
     threads: 1
     resources:
         mem_mb=larger_each_attempt(1500),
-    params:
-        source=lambda wildcards: SETTINGS["corpus_sources"][wildcards.corpus],
-        code=code("fetch_corpus.py"),
     script:
         "../workflow_scripts/fetch_corpus.py"
 
@@ -49,6 +49,10 @@ rule fetch_corpus:
 rule fetch_counterfact:
     output:
         records=f"{ASSETS}/counterfact.json",
+    params:
+        path=FACTS["path"],
+        sha256=FACTS["sha256"],
+        code=code("fetch_counterfact.py"),
     log:
         f"{ASSETS}/logs/fetch_counterfact.log",
     benchmark:
@@ -58,9 +62,5 @@ rule fetch_counterfact:
     threads: 1
     resources:
         mem_mb=larger_each_attempt(1000),
-    params:
-        path=FACTS["path"],
-        sha256=FACTS["sha256"],
-        code=code("fetch_counterfact.py"),
     script:
         "../workflow_scripts/fetch_counterfact.py"

@@ -11,6 +11,12 @@ rule measure_blocking:
         mask=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/mask.safetensors",
     output:
         blocking=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/blocking/{{relation}}.parquet",
+    params:
+        rome=setting("rome"),
+        batch_tokens=SETTINGS["scoring_batch_tokens"],
+        device=setting("device"),
+        dtype=setting("dtype"),
+        code=code("measure_blocking.py"),
     log:
         f"{RUN}/{{model}}/{{method}}/logs/measure_blocking/seed{{seed}}/{{relation}}.log",
     benchmark:
@@ -20,12 +26,6 @@ rule measure_blocking:
     threads: 1
     resources:
         mem_mb=larger_each_attempt(2500),
-    params:
-        rome=setting("rome"),
-        batch_tokens=SETTINGS["scoring_batch_tokens"],
-        device=setting("device"),
-        dtype=setting("dtype"),
-        code=code("measure_blocking.py"),
     script:
         "../workflow_scripts/measure_blocking.py"
 
@@ -38,6 +38,8 @@ rule summarise_blocking:
         ),
     output:
         measures=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/measures/blocking.parquet",
+    params:
+        code=code("summarise_blocking.py"),
     log:
         f"{RUN}/{{model}}/{{method}}/logs/summarise_blocking/seed{{seed}}.log",
     benchmark:
@@ -47,7 +49,5 @@ rule summarise_blocking:
     threads: 1
     resources:
         mem_mb=larger_each_attempt(800),
-    params:
-        code=code("summarise_blocking.py"),
     script:
         "../workflow_scripts/summarise_blocking.py"

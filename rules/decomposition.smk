@@ -10,6 +10,11 @@ rule decompose:
         mask=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/mask.safetensors",
     output:
         decomposition=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/decomposition.parquet",
+    params:
+        facts=SETTINGS["decomposition"]["facts"],
+        device=setting("device"),
+        dtype=setting("dtype"),
+        code=code("decompose.py"),
     log:
         f"{RUN}/{{model}}/{{method}}/logs/decompose/seed{{seed}}.log",
     benchmark:
@@ -19,10 +24,5 @@ rule decompose:
     threads: 1
     resources:
         mem_mb=larger_each_attempt(2500),
-    params:
-        facts=SETTINGS["decomposition"]["facts"],
-        device=setting("device"),
-        dtype=setting("dtype"),
-        code=code("decompose.py"),
     script:
         "../workflow_scripts/decompose.py"

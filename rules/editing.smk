@@ -10,6 +10,13 @@ rule edit_facts:
         templates=f"{RUN}/{{model}}/templates.parquet",
     output:
         edits=f"{RUN}/{{model}}/{{method}}/edits/{{split}}/{{relation}}.parquet",
+    params:
+        only_known=FACTS["only_known"],
+        rome=setting("rome"),
+        batch_tokens=SETTINGS["scoring_batch_tokens"],
+        device=setting("device"),
+        dtype=setting("dtype"),
+        code=code("edit_facts.py"),
     log:
         f"{RUN}/{{model}}/{{method}}/logs/edit_facts/{{split}}/{{relation}}.log",
     benchmark:
@@ -19,12 +26,5 @@ rule edit_facts:
     threads: 1
     resources:
         mem_mb=larger_each_attempt(2500),
-    params:
-        only_known=FACTS["only_known"],
-        rome=setting("rome"),
-        batch_tokens=SETTINGS["scoring_batch_tokens"],
-        device=setting("device"),
-        dtype=setting("dtype"),
-        code=code("edit_facts.py"),
     script:
         "../workflow_scripts/edit_facts.py"

@@ -15,6 +15,11 @@ rule prepare_facts:
         unpack(fact_sources),
     output:
         facts=expand(f"{RUN}/facts/{{split}}.parquet", split=SPLITS),
+    params:
+        facts={key: value for key, value in FACTS.items() if key not in ("only_known", "sha256")},
+        split_names=SPLITS,
+        seed=SETTINGS["seed"],
+        code=code("prepare_facts.py"),
     log:
         f"{RUN}/logs/prepare_facts.log",
     benchmark:
@@ -24,11 +29,6 @@ rule prepare_facts:
     threads: 1
     resources:
         mem_mb=larger_each_attempt(1000),
-    params:
-        facts={key: value for key, value in FACTS.items() if key not in ("only_known", "sha256")},
-        split_names=SPLITS,
-        seed=SETTINGS["seed"],
-        code=code("prepare_facts.py"),
     script:
         "../workflow_scripts/prepare_facts.py"
 
@@ -39,6 +39,12 @@ rule measure_knowledge:
         facts=expand(f"{RUN}/facts/{{split}}.parquet", split=ROME_SPLITS),
     output:
         knowledge=f"{RUN}/{{model}}/knowledge.parquet",
+    params:
+        split_names=ROME_SPLITS,
+        batch_tokens=SETTINGS["scoring_batch_tokens"],
+        device=setting("device"),
+        dtype=setting("dtype"),
+        code=code("measure_knowledge.py"),
     log:
         f"{RUN}/{{model}}/logs/measure_knowledge.log",
     benchmark:
@@ -48,12 +54,6 @@ rule measure_knowledge:
     threads: 1
     resources:
         mem_mb=larger_each_attempt(2500),
-    params:
-        split_names=ROME_SPLITS,
-        batch_tokens=SETTINGS["scoring_batch_tokens"],
-        device=setting("device"),
-        dtype=setting("dtype"),
-        code=code("measure_knowledge.py"),
     script:
         "../workflow_scripts/measure_knowledge.py"
 
@@ -64,6 +64,10 @@ rule summarise_facts:
         knowledge=f"{RUN}/{{model}}/knowledge.parquet" if FACTS["only_known"] else [],
     output:
         measures=f"{RUN}/{{model}}/measures/facts.parquet",
+    params:
+        split_names=SPLITS,
+        seed=SETTINGS["seed"],
+        code=code("summarise_facts.py"),
     log:
         f"{RUN}/{{model}}/logs/summarise_facts.log",
     benchmark:
@@ -73,9 +77,5 @@ rule summarise_facts:
     threads: 1
     resources:
         mem_mb=larger_each_attempt(800),
-    params:
-        split_names=SPLITS,
-        seed=SETTINGS["seed"],
-        code=code("summarise_facts.py"),
     script:
         "../workflow_scripts/summarise_facts.py"

@@ -36,6 +36,12 @@ for figure in FIGURE_INPUTS:
                 category="Figures",
                 labels={"figure": figure},
             ),
+        params:
+            name=figure,
+            labels=[SETTINGS["model_settings"][model]["label"] for model in MODELS],
+            method=METHODS[0],
+            seed=SEEDS[0],
+            code=code("draw_figure.py", f"figures/{figure}.py"),
         log:
             f"{RUN}/logs/{figure}.log",
         benchmark:
@@ -45,11 +51,5 @@ for figure in FIGURE_INPUTS:
         threads: 1
         resources:
             mem_mb=larger_each_attempt(1000),
-        params:
-            name=figure,
-            labels=[SETTINGS["model_settings"][model]["label"] for model in MODELS],
-            method=METHODS[0],
-            seed=SEEDS[0],
-            code=code("draw_figure.py", f"figures/{figure}.py"),
         script:
             "../workflow_scripts/draw_figure.py"

@@ -10,6 +10,11 @@ rule train_mask:
     output:
         mask=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/mask.safetensors",
         training=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/mask_training.parquet",
+    params:
+        mask=setting("mask"),
+        device=setting("device"),
+        dtype=setting("dtype"),
+        code=code("train_mask.py"),
     log:
         f"{RUN}/{{model}}/{{method}}/logs/train_mask/seed{{seed}}.log",
     benchmark:
@@ -19,11 +24,6 @@ rule train_mask:
     threads: 2
     resources:
         mem_mb=larger_each_attempt(4000),
-    params:
-        mask=setting("mask"),
-        device=setting("device"),
-        dtype=setting("dtype"),
-        code=code("train_mask.py"),
     script:
         "../workflow_scripts/train_mask.py"
 
@@ -33,6 +33,8 @@ rule measure_mask_structure:
         mask=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/mask.safetensors",
     output:
         structure=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/mask_structure.parquet",
+    params:
+        code=code("measure_mask_structure.py"),
     log:
         f"{RUN}/{{model}}/{{method}}/logs/measure_mask_structure/seed{{seed}}.log",
     benchmark:
@@ -42,7 +44,5 @@ rule measure_mask_structure:
     threads: 1
     resources:
         mem_mb=larger_each_attempt(800),
-    params:
-        code=code("measure_mask_structure.py"),
     script:
         "../workflow_scripts/measure_mask_structure.py"

@@ -12,6 +12,10 @@ rule report:
         figures=FIGURE_FILES,
     output:
         html=REPORT,
+    params:
+        snakefile=str(ROOT / "Snakefile"),
+        configfiles=[str(Path(path).absolute()) for path in workflow.configfiles],
+        targets=[path for path in TABLE_FILES + FIGURE_FILES if path.endswith((".html", ".png"))],
     log:
         f"{RUN}/logs/report.log",
     benchmark:
@@ -21,9 +25,5 @@ rule report:
     threads: 1
     resources:
         mem_mb=larger_each_attempt(1000),
-    params:
-        snakefile=str(ROOT / "Snakefile"),
-        configfiles=[str(Path(path).absolute()) for path in workflow.configfiles],
-        targets=[path for path in TABLE_FILES + FIGURE_FILES if path.endswith((".html", ".png"))],
     script:
         "../workflow_scripts/make_report.py"

@@ -10,6 +10,11 @@ rule measure_reversal:
         mask=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/mask.safetensors",
     output:
         reversal=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/reversal/{{split}}.parquet",
+    params:
+        batch_tokens=SETTINGS["scoring_batch_tokens"],
+        device=setting("device"),
+        dtype=setting("dtype"),
+        code=code("measure_reversal.py"),
     log:
         f"{RUN}/{{model}}/{{method}}/logs/measure_reversal/seed{{seed}}/{{split}}.log",
     benchmark:
@@ -19,11 +24,6 @@ rule measure_reversal:
     threads: 1
     resources:
         mem_mb=larger_each_attempt(3000),
-    params:
-        batch_tokens=SETTINGS["scoring_batch_tokens"],
-        device=setting("device"),
-        dtype=setting("dtype"),
-        code=code("measure_reversal.py"),
     script:
         "../workflow_scripts/measure_reversal.py"
 
@@ -36,15 +36,6 @@ rule measure_perplexity:
         mask=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/mask.safetensors",
     output:
         perplexity=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/perplexity.parquet",
-    log:
-        f"{RUN}/{{model}}/{{method}}/logs/measure_perplexity/seed{{seed}}.log",
-    benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/measure_perplexity/seed{{seed}}.tsv"
-    conda:
-        "../envs/model.yaml"
-    threads: 1
-    resources:
-        mem_mb=larger_each_attempt(3000),
     params:
         tokens=SETTINGS["perplexity"]["tokens"],
         window=SETTINGS["perplexity"]["window"],
@@ -52,6 +43,17 @@ rule measure_perplexity:
         device=setting("device"),
         dtype=setting("dtype"),
         code=code("measure_perplexity.py"),
+    log:
+        f"{RUN}/{{model}}/{{method}}/logs/measure_perplexity/seed{{seed}}.log",
+    benchmark:
+        f"{RUN}/{{model}}/{{method}}/benchmarks/measure_perplexity/seed{{seed}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: 1
+    # the longest of the jobs behind the mask: begun first, it runs beside the others
+    priority: 1
+    resources:
+        mem_mb=larger_each_attempt(3000),
     script:
         "../workflow_scripts/measure_perplexity.py"
 
@@ -62,6 +64,9 @@ rule summarise_reversal:
         mask=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/mask.safetensors",
     output:
         measures=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/measures/reversal.parquet",
+    params:
+        split_names=ROME_SPLITS,
+        code=code("summarise_reversal.py"),
     log:
         f"{RUN}/{{model}}/{{method}}/logs/summarise_reversal/seed{{seed}}.log",
     benchmark:
@@ -71,9 +76,6 @@ rule summarise_reversal:
     threads: 1
     resources:
         mem_mb=larger_each_attempt(1000),
-    params:
-        split_names=ROME_SPLITS,
-        code=code("summarise_reversal.py"),
     script:
         "../workflow_scripts/summarise_reversal.py"
 
@@ -83,6 +85,8 @@ rule summarise_perplexity:
         perplexity=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/perplexity.parquet",
     output:
         measures=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/measures/perplexity.parquet",
+    params:
+        code=code("summarise_perplexity.py"),
     log:
         f"{RUN}/{{model}}/{{method}}/logs/summarise_perplexity/seed{{seed}}.log",
     benchmark:
@@ -92,7 +96,5 @@ rule summarise_perplexity:
     threads: 1
     resources:
         mem_mb=larger_each_attempt(800),
-    params:
-        code=code("summarise_perplexity.py"),
     script:
         "../workflow_scripts/summarise_perplexity.py"

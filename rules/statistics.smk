@@ -7,6 +7,12 @@ rule make_templates:
         model=f"{ASSETS}/models/{{model}}",
     output:
         templates=f"{RUN}/{{model}}/templates.parquet",
+    params:
+        counts=SETTINGS["templates"],
+        seed=SETTINGS["seed"],
+        device=setting("device"),
+        dtype=setting("dtype"),
+        code=code("make_templates.py"),
     log:
         f"{RUN}/{{model}}/logs/make_templates.log",
     benchmark:
@@ -16,12 +22,6 @@ rule make_templates:
     threads: 1
     resources:
         mem_mb=larger_each_attempt(2500),
-    params:
-        counts=SETTINGS["templates"],
-        seed=SETTINGS["seed"],
-        device=setting("device"),
-        dtype=setting("dtype"),
-        code=code("make_templates.py"),
     script:
         "../workflow_scripts/make_templates.py"
 
@@ -32,6 +32,12 @@ rule measure_second_moment:
         corpus=f"{ASSETS}/corpora/{SETTINGS['corpora']['statistics']}.parquet",
     output:
         moment=f"{RUN}/{{model}}/second_moment/layer{{layer}}.safetensors",
+    params:
+        tokens=SETTINGS["statistics"]["tokens"],
+        window=SETTINGS["statistics"]["window"],
+        device=setting("device"),
+        dtype=setting("dtype"),
+        code=code("measure_second_moment.py"),
     log:
         f"{RUN}/{{model}}/logs/measure_second_moment/layer{{layer}}.log",
     benchmark:
@@ -41,11 +47,5 @@ rule measure_second_moment:
     threads: 1
     resources:
         mem_mb=larger_each_attempt(2500),
-    params:
-        tokens=SETTINGS["statistics"]["tokens"],
-        window=SETTINGS["statistics"]["window"],
-        device=setting("device"),
-        dtype=setting("dtype"),
-        code=code("measure_second_moment.py"),
     script:
         "../workflow_scripts/measure_second_moment.py"

@@ -47,6 +47,9 @@ for table in TABLE_STAGES:
                 category="Tables",
                 labels={"table": table},
             ),
+        params:
+            name=table,
+            code=code("make_table.py"),
         log:
             f"{RUN}/logs/{table}.log",
         benchmark:
@@ -56,8 +59,5 @@ for table in TABLE_STAGES:
         threads: 1
         resources:
             mem_mb=larger_each_attempt(800),
-        params:
-            name=table,
-            code=code("make_table.py"),
         script:
             "../workflow_scripts/make_table.py"
