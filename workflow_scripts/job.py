@@ -22,6 +22,15 @@ def digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def installed_versions() -> dict[str, str]:
+    """Versions of the packages that matter, of those that this rule's environment holds."""
+    versions = {}
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
+
+
 def provenance(smk, model_info: dict | None = None) -> dict:
     """Metadata for what a job writes: rule, hashes of its config and code, model, seed, package versions."""
     params = {key: value for key, value in smk.params.items() if key != "code"}
@@ -31,7 +40,7 @@ def provenance(smk, model_info: dict | None = None) -> dict:
         "code_hash": smk.params.get("code", ""),
         "model": model_info or {},
         "seed": smk.wildcards.get("seed", smk.params.get("seed")),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": installed_versions(),
     }
 
 

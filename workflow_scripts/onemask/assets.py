@@ -14,8 +14,6 @@ from pathlib import Path
 from onemask.errors import OnemaskError
 from onemask.files import sha256
 
-WEIGHTS = "model.safetensors"
-
 
 def check_hash(path: Path, expected: str | None, name: str) -> str:
     """The file's SHA-256; OnemaskError when another one is expected."""

@@ -1,5 +1,7 @@
 """Captions: what is shown, of which model, method, split and how many facts."""
 
+import re
+
 import pandas as pd
 
 
@@ -23,8 +25,9 @@ def figure_caption(name: str, description: str, tables: dict[str, dict[str, obje
     """Caption in reStructuredText: title, the figure module's docstring, and the sample behind each model's part."""
     title = name.replace("figure", "Figure ").replace("_", " ").replace("Figure 0", "Figure ")
     samples = "; ".join(f"{model}: {facts_shown(parts)}" for model, parts in tables.items())
-    text = " ".join(description.split())
-    return f"**{title[0].upper()}{title[1:]}.** {text}\n\nMethod {method.upper()}, mask seed {seed}. {samples}.\n"
+    text = re.sub(r"^Figure \d+: ", "", " ".join(description.split())).replace("*", r"\*")
+    title, text = (words[0].upper() + words[1:] for words in (title, text))
+    return f"**{title}.** {text}\n\nMethod {method.upper()}, mask seed {seed}. {samples}.\n"
 
 
 def table_caption(title: str, table: pd.DataFrame) -> str:

@@ -118,6 +118,7 @@ def split_at(model: Model, layer: int, tokens: Padded) -> Cut:
     finally:
         for hook in hooks:
             hook.remove()
+    # copies made outside inference mode, so that mask training may differentiate through what is computed from them
     return Cut(layer, seen["keys"].clone(), seen["base"].clone(), lengths)
 
 

@@ -15,8 +15,6 @@ from onemask.errors import OnemaskError
 from onemask.files import METADATA_KEY, replacing
 from onemask.models import Model
 
-CONTROLS = ("random", "layer_zeroed")
-
 
 @dataclass(frozen=True)
 class Mask:
