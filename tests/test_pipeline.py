@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 import tiny_model
 from onemask import files, schemas
@@ -153,22 +154,20 @@ def test_a_changed_module_reruns_what_stands_on_it_and_nothing_else(project, mod
 
 
 @pytest.mark.parametrize(
-    ("setting", "message"),
+    ("part", "settings", "message"),
     [
-        ("mask={gama: 0.5}", "Did you mean 'gamma'"),
-        ("facts={relations: [P999]}", "facts of relation P999"),
-        ("rome={layer: 9}", "a layer in 0..3"),
+        ("mask", {"gama": 0.5}, "Did you mean 'gamma'"),
+        ("facts", {"relations": ["P999"]}, "facts of relation P999"),
+        ("rome", {"layer": 9}, "a layer in 0..3"),
     ],
 )
-def test_bad_settings_stop_with_one_clear_line(project, setting, message):
-    key, content = setting.split("=", 1)
+def test_bad_settings_stop_with_one_clear_line(project, part, settings, message):
+    config = yaml.safe_load((project / "config/test.yaml").read_text()) | {"run": "bad"}
+    config[part] |= settings
     bad = project / "config" / "bad.yaml"
-    text = (project / "config/test.yaml").read_text().replace("run: test", "run: bad")
-    bad.write_text(text)
-    run = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--configfile", str(bad), "--config", f"{key}={content}", "--cores", "2"],
-        cwd=project, capture_output=True, text=True,
-    )  # fmt: skip
+    bad.write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-m", "snakemake", "--configfile", str(bad), "--cores", "2"]
+    run = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert run.returncode != 0
     assert message in run.stdout + run.stderr
     assert not list(project.glob("results/bad/**/edits/**/*.parquet"))
