@@ -45,6 +45,16 @@ def test_no_import_escapes_the_hash():
     assert [(file.name, node.lineno) for file, node in nodes if node.level] == []
 
 
+def test_every_module_that_lies_here_is_ours():
+    """Only modules named as the project's are followed; each that a file here imports from beside it is."""
+    here = {path.stem for path in codehash.ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    trees = [ast.parse(file.read_text(encoding="utf-8")) for file in codehash.ROOT.rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert {name.split(".")[0] for name in names} & here == set(codehash.OURS)
+
+
 @pytest.fixture
 def copied(tmp_path, monkeypatch) -> Path:
     """A copy of the code that `codehash` takes for the project's."""

@@ -10,7 +10,7 @@ from onemask.editors.base import Task
 from onemask.files import read_table, sha256, write_table
 from onemask.models import load_model
 from onemask.scoring import texts_of
-from onemask.second_moment import read_second_moment
+from onemask.second_moment import read_second_moments
 from onemask.templates import choose
 
 
@@ -31,7 +31,7 @@ def main(smk):
         model,
         facts.to_dict("records"),
         templates,
-        {layer: read_second_moment(path, model, layer) for layer, path in zip(smk.params.layers, smk.input.moments, strict=True)},
+        read_second_moments(smk.input.moments, model, smk.params.layers),
         Journal(
             Path(smk.output.edits + ".batches"),
             job.digest([source, templates, facts.to_json(), *(sha256(path) for path in smk.input.moments)]),

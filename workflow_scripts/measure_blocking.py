@@ -11,7 +11,7 @@ from onemask.editors.base import Task
 from onemask.files import read_table, sha256, write_table
 from onemask.masks import read_mask
 from onemask.models import load_model
-from onemask.second_moment import read_second_moment
+from onemask.second_moment import read_second_moments
 from onemask.templates import choose
 
 
@@ -24,7 +24,7 @@ def main(smk):
         model,
         facts.to_dict("records"),
         choose(read_table(smk.input.templates, "templates"), smk.params.settings["templates"]),
-        {layer: read_second_moment(path, model, layer) for layer, path in zip(smk.params.layers, smk.input.moments, strict=True)},
+        read_second_moments(smk.input.moments, model, smk.params.layers),
         Journal(
             Path(smk.output.blocking + ".batches"),
             job.digest(

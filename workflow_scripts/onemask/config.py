@@ -1,6 +1,7 @@
 """A run's configuration: checked against its schema, defaults filled in, models' settings merged."""
 
 import difflib
+import functools
 from pathlib import Path
 
 import yaml
@@ -30,7 +31,8 @@ def _filling_defaults() -> type[Draft202012Validator]:
     return validators.extend(Draft202012Validator, {"properties": fill})
 
 
-def _read(path: Path) -> dict:
+def read_yaml(path: Path) -> dict:
+    """A YAML file's content; OnemaskError when it cannot be read."""
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -39,7 +41,7 @@ def _read(path: Path) -> dict:
 
 def check(content: object, schema_name: str, schemas: Path, where: str) -> None:
     """Validate `content` and fill its defaults; OnemaskError names the first wrong key and what is allowed there."""
-    contents = {path.name: _read(path) for path in schemas.glob("*.schema.yaml")}
+    contents = {path.name: read_yaml(path) for path in schemas.glob("*.schema.yaml")}
     registry = Registry().with_resources((name, Resource.from_contents(schema)) for name, schema in contents.items())
     validator = _filling_defaults()(contents[schema_name], registry=registry)
     error = best_match(validator.iter_errors(content))
@@ -55,9 +57,10 @@ def check(content: object, schema_name: str, schemas: Path, where: str) -> None:
     raise OnemaskError(f"{where} to follow config/schemas/{schema_name}", f"at {place}: {error.message}", advice)
 
 
+@functools.cache
 def editing_methods(root: Path) -> dict[str, dict]:
     """Every editing method by name, as config/schemas/methods.schema.yaml describes it."""
-    return _read(root / "config" / "schemas" / "methods.schema.yaml")["properties"]
+    return read_yaml(root / "config" / "schemas" / "methods.schema.yaml")["properties"]
 
 
 def moment_layers(method: dict, settings: dict) -> list[int]:
@@ -90,9 +93,9 @@ def largest_template_counts(wanted: list[list[dict]]) -> list[dict]:
 def load_model_settings(name: str, run: dict, root: Path) -> dict:
     """A model's file with its `editing` and `mask` settings merged: defaults, then the model's, then the run's."""
     path = root / "config" / "models" / f"{name}.yaml"
-    settings = _read(path)
+    settings = read_yaml(path)
     check(settings, "model.schema.yaml", root / "config" / "schemas", f"config/models/{name}.yaml")
-    defaults = _read(root / "config" / "defaults.yaml")
+    defaults = read_yaml(root / "config" / "defaults.yaml")
     parts = [defaults["editing"], settings["editing"], run["editing"]]
     settings["editing"] = {
         method: editing_settings(method, parts, root, f"Add it under editing.{method} of config/models/{name}.yaml.")
@@ -147,7 +150,7 @@ def load_run(config: dict, root: Path) -> dict:
         )
     sources = {}
     for purpose, name in config["corpora"].items():
-        content = _read(root / "config" / "datasets" / f"{name}.yaml")
+        content = read_yaml(root / "config" / "datasets" / f"{name}.yaml")
         check(content, "corpus.schema.yaml", root / "config" / "schemas", f"config/datasets/{name}.yaml")
         if "path" in content["source"]:
             content["source"]["path"] = str(root / content["source"]["path"])

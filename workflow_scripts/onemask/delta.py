@@ -292,10 +292,9 @@ def optimise(model: Model, batch: Batch, initial: Tensor, layer: int, settings: 
         decay = settings.weight_decay * delta[active].norm(dim=1) / initial_norm[active] ** 2
         loss = nll + settings.kl_factor * divergence + decay
         seen, at = loss.detach(), active.cpu()
-        trace[at, step], failed[at] = seen.cpu().double(), ~torch.isfinite(seen).cpu()
-        ends = (
-            (seen < settings.loss_threshold) | ~torch.isfinite(seen) if step + 1 < settings.steps else torch.ones_like(active) > 0
-        )
+        broken = ~torch.isfinite(seen)
+        trace[at, step], failed[at] = seen.cpu().double(), broken.cpu()
+        ends = (seen < settings.loss_threshold) | broken | (step + 1 == settings.steps)
         found[active[ends]] = delta.detach()[active[ends]]
         if ends.all():
             break

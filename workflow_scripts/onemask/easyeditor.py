@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from onemask.edits import weights_restored
 from onemask.errors import OnemaskError
 from onemask.forward import at_least_float32
 from onemask.models import Model
@@ -292,14 +293,11 @@ def _tokenizer(tokenizer) -> Iterator[None]:
 @contextlib.contextmanager
 def _kept(model: Model, layers: list[int]) -> Iterator[None]:
     """Weights of the edited layers and requires_grad of all parameters are afterwards as before, even after an error."""
-    weights = {layer: model.weight(layer).detach().clone() for layer in layers}
     flags = [(parameter, parameter.requires_grad) for parameter in model.network.parameters()]
     try:
-        yield
+        with weights_restored(model, layers):
+            yield
     finally:
-        with torch.no_grad():
-            for layer, weight in weights.items():
-                model.weight(layer).copy_(weight)
         for parameter, flag in flags:
             parameter.requires_grad_(flag)
 

@@ -45,10 +45,6 @@ class FactoredEdits:
     def to(self, device: torch.device) -> "FactoredEdits":
         return FactoredEdits(self.layer, self.u.to(device), self.r.to(device))
 
-    def repeat(self, times: int) -> "FactoredEdits":
-        """Each edit `times` times in a row, for batches with several texts an edit."""
-        return FactoredEdits(self.layer, self.u.repeat_interleave(times, 0), self.r.repeat_interleave(times, 0))
-
     def dense(self, row: int) -> Tensor:
         """The update of one fact, (d_model, d_mlp)."""
         return self.r[row].T @ self.u[row]

@@ -8,13 +8,12 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
-import yaml
 from safetensors import SafetensorError
 
 from onemask.assets import fetch_hub
 from onemask.batching import Journal
 from onemask.codehash import code_hash
-from onemask.config import SHIPPED, check, editing_methods, editing_settings, moment_layers
+from onemask.config import SHIPPED, check, editing_methods, editing_settings, moment_layers, read_yaml
 from onemask.corpus import windows
 from onemask.edit_tables import edits_table, read_edits, stack_layers
 from onemask.editing import edit as edit_facts
@@ -27,7 +26,7 @@ from onemask.models import FAMILIES, Model, identity, load_checkpoint
 from onemask.own_facts import read_own_facts
 from onemask.progress import Progress
 from onemask.scoring import texts_of
-from onemask.second_moment import SecondMoment, measure, read_second_moment, write_second_moment
+from onemask.second_moment import SecondMoment, measure, read_second_moments, write_second_moment
 from onemask.templates import choose, make_templates
 
 SCORING_TOKENS = 4000
@@ -63,12 +62,9 @@ def method_settings(method: str, hparams: str | None, layers: list[int] | None) 
     methods = editing_methods(SHIPPED)
     if method not in methods:
         raise OnemaskError(f"a method out of {', '.join(methods)}", method, "Correct --method.")
-    parts = [yaml.safe_load((SHIPPED / "config" / "defaults.yaml").read_text(encoding="utf-8"))["editing"]]
+    parts = [read_yaml(SHIPPED / "config" / "defaults.yaml")["editing"]]
     if hparams:
-        try:
-            content = yaml.safe_load(Path(hparams).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise OnemaskError(f"YAML at {hparams}", str(error).replace("\n", " "), "Correct --hparams.") from error
+        content = read_yaml(Path(hparams))
         if not isinstance(content, dict):
             raise OnemaskError(f"keys and values in {hparams}", type(content).__name__, "Correct --hparams.")
         parts.append(content.get("editing", {method: content}))
@@ -126,7 +122,7 @@ def second_moments(model: Model, layers: list[int], folder: Path, corpus: str | 
         moment = measure(model, layer, rows, 4096, progress, checkpoint, digest([rows.tolist(), model.info]))
         write_second_moment(paths[layer], moment, {"model": model.info, "versions": installed_versions()})
         checkpoint.unlink(missing_ok=True)
-    return {layer: read_second_moment(path, model, layer) for layer, path in paths.items()}
+    return read_second_moments(paths.values(), model, layers)
 
 
 def edit(given: argparse.Namespace) -> None:
@@ -148,7 +144,8 @@ def edit(given: argparse.Namespace) -> None:
     weights = digest(info["sha256"])
     folder = Path(given.second_moments or Path(given.out).parent / f"second_moments-{weights[:8]}")
     moments = second_moments(model, moment_layers(entry, settings), folder, corpus)
-    templates = templates or _sampled(model, settings.get("templates", []), given.seed)
+    counts = settings.get("templates", [])
+    templates = templates or choose(make_templates(model, counts, given.seed), counts)
     source = {
         "rule": "onemask edit",
         "config_hash": digest([given.method, settings, templates]),
@@ -168,10 +165,6 @@ def edit(given: argparse.Namespace) -> None:
     write_table(given.out, "edits", table, source)
     journal.clear()
     print(success_by_fact(facts, table))
-
-
-def _sampled(model: Model, counts: list[dict], seed: int) -> list[str]:
-    return choose(make_templates(model, counts, seed), counts)
 
 
 def success_by_fact(facts: pd.DataFrame, table: pd.DataFrame) -> str:

@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +84,11 @@ def write_second_moment(path: str | Path, moment: SecondMoment, provenance: dict
     """Write C as safetensors; layer, sample count and the model's identity are in its metadata."""
     metadata = {**provenance, "samples": moment.samples, "layer": moment.layer}
     write_tensors(path, {"second_moment": moment.matrix}, {METADATA_KEY.decode(): json.dumps(metadata, sort_keys=True)})
+
+
+def read_second_moments(paths: Iterable[str | Path], model: Model, layers: Iterable[int]) -> dict[int, SecondMoment]:
+    """`read_second_moment` of several layers, one file each, by layer."""
+    return {layer: read_second_moment(path, model, layer) for layer, path in zip(layers, paths, strict=True)}
 
 
 def read_second_moment(path: str | Path, model: Model, layer: int) -> SecondMoment:

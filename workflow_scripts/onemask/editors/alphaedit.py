@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from onemask.editors.base import Edited, Task
-from onemask.editors.memit import SpreadSettings, edit_together
+from onemask.editors.memit import SpreadSettings, edit_together, in_span
 from onemask.errors import OnemaskError
 from onemask.second_moment import SecondMoment
 
@@ -44,9 +44,7 @@ def projected_keys(keys: Tensor, projection: Tensor, l2: float) -> Tensor:
 
     keys, A: (d_mlp, N), float64. (Equation 14 of the paper for the first batch: no keys of earlier edits yet.)
     """
-    inside = projection.to(keys.device) @ keys
-    inner = keys.T @ inside + l2 * torch.eye(keys.shape[1], dtype=keys.dtype, device=keys.device)
-    return torch.linalg.solve(inner, inside, left=False)
+    return in_span(keys, projection.to(keys.device) @ keys, l2)
 
 
 def edit(task: Task, settings: Settings) -> Edited:

@@ -5,11 +5,10 @@ Its layers, keys, targets z and spreading are MEMIT's; only the solution of a la
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from onemask.editors.base import Edited, Task, require_definite
-from onemask.editors.memit import SpreadSettings, edit_together
+from onemask.editors.memit import SpreadSettings, edit_together, in_span
 from onemask.second_moment import SecondMoment
 
 
@@ -31,11 +30,7 @@ def constrained_keys(keys: Tensor, moment: SecondMoment, weight: float, emmet_la
     keys, A: (d_mlp, N), float64; C is `weight` times the second moment. With several facts, emmet_lambda I is added to the
     inner matrix, which near duplicates would make singular; the constraint then holds nearly (as in the authors' code).
     """
-    solved = moment.solve(keys) / weight
-    inner = keys.T @ solved
-    if len(inner) > 1:
-        inner = inner + emmet_lambda * torch.eye(len(inner), dtype=keys.dtype, device=keys.device)
-    return torch.linalg.solve(inner, solved, left=False)
+    return in_span(keys, moment.solve(keys) / weight, emmet_lambda if keys.shape[1] > 1 else 0.0)
 
 
 def edit(task: Task, settings: Settings) -> Edited:

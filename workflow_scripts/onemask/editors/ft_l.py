@@ -74,8 +74,8 @@ def tune(model: Model, targets: Targets, settings: Settings) -> tuple[Tensor, Te
     loss is below the threshold is left as it is. (`execute_ft` of ROME's and EasyEdit's baselines.)
     """
     facts = len(targets.cut.lengths)
-    dtype = at_least_float32(targets.cut.base[:0]).dtype
-    change = torch.zeros(facts, model.d_model, model.d_mlp, device=model.device, dtype=dtype, requires_grad=True)
+    shape, dtype = (facts, model.d_model, model.d_mlp), targets.weight.dtype
+    change = torch.zeros(shape, device=model.device, dtype=dtype, requires_grad=True)
     optimiser = torch.optim.Adam([change], lr=settings.lr, foreach=False)
     trace = torch.full((facts, settings.steps), torch.nan, dtype=torch.float64)
     done, failed = (torch.zeros(facts, dtype=torch.bool, device=model.device) for _ in range(2))

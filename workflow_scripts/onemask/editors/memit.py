@@ -39,9 +39,16 @@ def adjusted_keys(keys: Tensor, moment: SecondMoment, weight: float) -> Tensor:
 
     One Cholesky factorisation of C serves every batch; a batch costs a solve of its own size. keys, A: (d_mlp, N), float64.
     """
-    solved = moment.solve(keys) / weight
-    inner = torch.eye(keys.shape[1], dtype=keys.dtype, device=keys.device) + keys.T @ solved
-    return torch.linalg.solve(inner, solved, left=False)
+    return in_span(keys, moment.solve(keys) / weight, 1.0)
+
+
+def in_span(keys: Tensor, span: Tensor, ridge: float) -> Tensor:
+    """X (K^T X + ridge I)^-1 of keys K and a span X, both (d_mlp, N), float64: a system of N unknowns, not of d_mlp.
+
+    MEMIT, EMMET and AlphaEdit differ in the X that their adjusted keys lie in, and in the ridge.
+    """
+    inner = keys.T @ span + ridge * torch.eye(keys.shape[1], dtype=keys.dtype, device=keys.device)
+    return torch.linalg.solve(inner, span, left=False)
 
 
 @dataclass(frozen=True)
