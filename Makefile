@@ -2,12 +2,13 @@
 PYTHON ?= python3
 SNAKEMAKE = .venv/bin/snakemake
 
-.PHONY: help demo test clean
+.PHONY: help demo studies test clean
 
 help:
-	@echo "make demo   install into .venv and run the main job (config/demo.yaml)"
-	@echo "make test   install into .venv and run every test"
-	@echo "make clean  remove results and caches, keep .venv"
+	@echo "make demo     install into .venv and run the main job (config/demo.yaml)"
+	@echo "make studies  what lies behind the demo's mask (config/demo_studies.yaml); hours on two cores"
+	@echo "make test     install into .venv and run every test"
+	@echo "make clean    remove results and caches, keep .venv"
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -16,6 +17,9 @@ help:
 
 demo: .venv/.installed
 	$(SNAKEMAKE) --configfile config/demo.yaml
+
+studies: .venv/.installed
+	$(SNAKEMAKE) --configfile config/demo.yaml config/demo_studies.yaml
 
 # EasyEdit, to compare with: without its dependencies, and the tests go on without it where it cannot be had
 .venv/.easyeditor: .venv/.installed

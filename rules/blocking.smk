@@ -1,28 +1,34 @@
-# needs: test edits, templates, a mask, a model
-# produces: {model}/{method}/seed{seed}/blocking/{relation}.parquet, measures/blocking.parquet
+# needs: test edits of facts that are edited alone, templates, a mask, a model
+# produces: {model}/{method}/{mask}/seed{seed}/blocking/{chunk}.parquet, measures/blocking.parquet
+
+
+def blocking_tables(wildcards):
+    at = f"{RUN}/{wildcards.model}/{wildcards.method}/{wildcards.mask}/seed{wildcards.seed}/blocking"
+    return [f"{at}/{chunk}.parquet" for chunk in chunks_of(wildcards.method, "test")]
 
 
 rule measure_blocking:
     input:
         model=f"{ASSETS}/models/{{model}}",
         facts=f"{RUN}/facts/test.parquet",
-        edits=f"{RUN}/{{model}}/{{method}}/edits/test/{{relation}}.parquet",
+        edits=f"{RUN}/{{model}}/{{method}}/edits/test/{{chunk}}.parquet",
         templates=f"{RUN}/{{model}}/templates.parquet",
         moments=moments,
-        mask=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/mask.safetensors",
+        mask=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/mask.safetensors",
     output:
-        blocking=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/blocking/{{relation}}.parquet",
+        blocking=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/blocking/{{chunk}}.parquet",
     params:
+        method=lambda wildcards: base(wildcards.method),
         settings=editing,
         layers=moment_layers,
         batch_tokens=SETTINGS["scoring_batch_tokens"],
         device=setting("device"),
         dtype=setting("dtype"),
-        code=code("measure_blocking.py"),
+        code=lambda wildcards: code("measure_blocking.py", editor_modules(base(wildcards.method))[0]),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/measure_blocking/seed{{seed}}/{{relation}}.log",
+        f"{RUN}/{{model}}/{{method}}/logs/measure_blocking/{{mask}}/seed{{seed}}/{{chunk}}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/measure_blocking/seed{{seed}}/{{relation}}.tsv"
+        f"{RUN}/{{model}}/{{method}}/benchmarks/measure_blocking/{{mask}}/seed{{seed}}/{{chunk}}.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -34,18 +40,15 @@ rule measure_blocking:
 
 rule summarise_blocking:
     input:
-        blocking=expand(
-            f"{RUN}/{{{{model}}}}/{{{{method}}}}/seed{{{{seed}}}}/blocking/{{relation}}.parquet",
-            relation=FACTS["relations"],
-        ),
+        blocking=lambda wildcards: blocking_tables(wildcards),
     output:
-        measures=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/measures/blocking.parquet",
+        measures=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/measures/blocking.parquet",
     params:
         code=code("summarise_blocking.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/summarise_blocking/seed{{seed}}.log",
+        f"{RUN}/{{model}}/{{method}}/logs/summarise_blocking/{{mask}}/seed{{seed}}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/summarise_blocking/seed{{seed}}.tsv"
+        f"{RUN}/{{model}}/{{method}}/benchmarks/summarise_blocking/{{mask}}/seed{{seed}}.tsv"
     conda:
         "../envs/figures.yaml"
     threads: 1

@@ -12,6 +12,7 @@ from onemask.codehash import code_hash
 from onemask.config import largest_template_counts, load_run
 from onemask.config import moment_layers as layers_with_moments
 from onemask.errors import OnemaskError
+from onemask.mask_plan import MAIN, names, of_share, plan
 
 try:
     SETTINGS = load_run(config, ROOT)
@@ -24,6 +25,7 @@ MODELS = SETTINGS["models"]
 METHODS = SETTINGS["methods"]
 COMPARED = SETTINGS["compare"]
 METHOD_ENTRIES = SETTINGS["method_entries"]
+STUDIES = SETTINGS["studies"]
 SEEDS = SETTINGS["mask_seeds"]
 FACTS = SETTINGS["facts"]
 MODEL_FOLDERS = [f"{RUN}/{model}" for model in MODELS]
@@ -34,18 +36,67 @@ if FACTS["splits"] == "released":
     SPLITS = ["train", "test", "memit_train", "memit_test"]
 else:
     SPLITS = [name for name in ("train", "test", "ood", "memit_train", "memit_test") if FACTS["per_relation"].get(name)]
-ROME_SPLITS = [name for name in SPLITS if not name.startswith("memit")]
-MEMIT_SPLITS = [name for name in SPLITS if name.startswith("memit")]
+ALONE_SPLITS = [name for name in SPLITS if not name.startswith("memit")]
+TOGETHER_SPLITS = [name for name in SPLITS if name.startswith("memit")]
+
+
+# the first method in each of the layers that studies.layers compares, as a method of its own
+LAYER_METHODS = {layer: f"{METHODS[0]}-layer{layer}" for layer in STUDIES["layers"]}
+
+
+def parametrisation(model):
+    return SETTINGS["model_settings"][model]["mask"]["parametrisation"]
+
+
+def study_masks(shares):
+    """Names of the masks of the run's own parametrisation at some shares, one list of all models'."""
+    return sorted({of_share(parametrisation(model), share) for model in MODELS for share in shares})
+
+
+MASKS = list(dict.fromkeys(name for model in MODELS for name in names(STUDIES, parametrisation(model))))
+LAYER_MASKS = study_masks([STUDIES["layers_share"]])
 
 
 wildcard_constraints:
     model="|".join(MODELS),
-    method="|".join([*METHODS, *COMPARED]),
+    method="|".join([*METHODS, *COMPARED, *LAYER_METHODS.values()]),
+    mask="|".join({*MASKS, *LAYER_MASKS}),
     split="|".join(SPLITS),
     seed=r"\d+",
     layer=r"\d+",
     relation=r"P\d+",
     chunk=r"P\d+|all",
+
+
+def base(method):
+    """The editing method behind a name, which may be that of a layer study."""
+    return METHODS[0] if method in LAYER_METHODS.values() else method
+
+
+def together(method):
+    """Does the method make one edit of all facts?"""
+    return METHOD_ENTRIES[base(method)]["together"]
+
+
+def splits_of(method):
+    """Splits of the facts that a method edits."""
+    return TOGETHER_SPLITS if together(method) else ALONE_SPLITS
+
+
+def train_split(method):
+    return "memit_train" if together(method) else "train"
+
+
+def test_split(method):
+    return "memit_test" if together(method) else "test"
+
+
+def mask_plan(wildcards):
+    """How the job's mask is trained and measured."""
+    found = plan(wildcards.mask, STUDIES, FACTS["relations"])
+    if wildcards.method in LAYER_METHODS.values() and STUDIES["layers_epochs"]:
+        found["settings"]["epochs"] = STUDIES["layers_epochs"]
+    return found
 
 
 def code(script, *modules):
@@ -60,7 +111,9 @@ def setting(part):
 
 def editing(wildcards):
     """Settings of the job's method on its model."""
-    return SETTINGS["model_settings"][wildcards.model]["editing"][wildcards.method]
+    settings = SETTINGS["model_settings"][wildcards.model]["editing"][base(wildcards.method)]
+    layer = {name: layer for layer, name in LAYER_METHODS.items()}.get(wildcards.method)
+    return settings if layer is None else settings | {"layer": layer}
 
 
 def template_counts(wildcards):
@@ -76,7 +129,7 @@ def editor_modules(method):
 
 def moment_layers(wildcards):
     """Layers whose second moments the job's method needs."""
-    return layers_with_moments(METHOD_ENTRIES[wildcards.method], editing(wildcards))
+    return layers_with_moments(METHOD_ENTRIES[base(wildcards.method)], editing(wildcards))
 
 
 def moments(wildcards):
@@ -89,8 +142,17 @@ def relations_of(split):
 
 
 def chunks_of(method, split):
-    """Chunks of a split's edits: its relations, or one where all facts are edited at once or only compared."""
-    return ["all"] if METHOD_ENTRIES[method]["together"] or method in COMPARED else relations_of(split)
+    """Chunks of a split's edits: its relations, or one where all facts are edited at once or few are edited."""
+    return relations_of(split) if method in METHODS and not together(method) else ["all"]
+
+
+def facts_limit(wildcards):
+    """Facts a relation that the job's method edits at most, None for all."""
+    if wildcards.method in METHODS:
+        return None
+    if wildcards.method in COMPARED:
+        return STUDIES["transfer_per_relation"] if wildcards.split.endswith("train") else SETTINGS["compare_per_relation"]
+    return STUDIES["layers_per_relation"]
 
 
 def edit_chunks(split):
@@ -106,8 +168,17 @@ def edit_chunks(split):
 
 def splits_edited(method):
     """Splits whose edits the table of editors shows: all of a masked method's, the test split of a compared one's."""
-    kind = MEMIT_SPLITS if METHOD_ENTRIES[method]["together"] else ROME_SPLITS
-    return kind if method in METHODS else [name for name in kind if name.endswith("test")]
+    return splits_of(method) if method in METHODS else [test_split(method)]
+
+
+def test_facts(wildcards):
+    """Input function: the test facts of the job's method."""
+    return f"{RUN}/facts/{test_split(wildcards.method)}.parquet"
+
+
+def test_edits(wildcards):
+    """Input function: the test edits of the job's method."""
+    return edit_chunks(test_split(wildcards.method))(wildcards)
 
 
 def larger_each_attempt(mb):

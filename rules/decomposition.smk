@@ -1,15 +1,15 @@
 # needs: test edits and their facts, a mask, a model
-# produces: {model}/{method}/seed{seed}/decomposition.parquet
+# produces: {model}/{method}/shared/seed{seed}/decomposition.parquet
 
 
 rule decompose:
     input:
         model=f"{ASSETS}/models/{{model}}",
-        facts=f"{RUN}/facts/test.parquet",
-        edits=edit_chunks("test"),
-        mask=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/mask.safetensors",
+        facts=test_facts,
+        edits=test_edits,
+        mask=f"{RUN}/{{model}}/{{method}}/{MAIN}/seed{{seed}}/mask.safetensors",
     output:
-        decomposition=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/decomposition.parquet",
+        decomposition=f"{RUN}/{{model}}/{{method}}/{MAIN}/seed{{seed}}/decomposition.parquet",
     params:
         facts=SETTINGS["decomposition"]["facts"],
         device=setting("device"),

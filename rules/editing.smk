@@ -14,16 +14,17 @@ rule edit_facts:
     params:
         relations=lambda wildcards: relations_of(wildcards.split) if wildcards.chunk == "all" else [wildcards.chunk],
         only_known=FACTS["only_known"],
-        per_relation=lambda wildcards: SETTINGS["compare_per_relation"] if wildcards.method in COMPARED else None,
+        per_relation=facts_limit,
         settings=editing,
         layers=moment_layers,
-        together=lambda wildcards: METHOD_ENTRIES[wildcards.method]["together"],
+        method=lambda wildcards: base(wildcards.method),
+        together=lambda wildcards: together(wildcards.method),
         editor=SETTINGS["editor"],
         easyeditor=SETTINGS["easyeditor"],
         batch_tokens=SETTINGS["scoring_batch_tokens"],
         device=setting("device"),
         dtype=setting("dtype"),
-        code=lambda wildcards: code("edit_facts.py", *editor_modules(wildcards.method)),
+        code=lambda wildcards: code("edit_facts.py", *editor_modules(base(wildcards.method))),
     log:
         f"{RUN}/{{model}}/{{method}}/logs/edit_facts/{{split}}/{{chunk}}.log",
     benchmark:

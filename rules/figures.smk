@@ -1,4 +1,4 @@
-# needs: measures, decomposition, masks and training curves, for every model (first method and seed)
+# needs: measures, decomposition, masks and training curves, for every model (first method and seed); tables of studies
 # produces: figures/{name}.{pdf,png}
 
 FIGURE_INPUTS = {
@@ -8,25 +8,35 @@ FIGURE_INPUTS = {
     "figure07": {
         "reversal": "measures/reversal.parquet",
         "perplexity": "measures/perplexity.parquet",
-        "kl": "reversal/test.parquet",
+        "kl": f"reversal/{test_split(METHODS[0])}.parquet",
     },
     "figure11": {"mask": "mask.safetensors"},
     "figure12": {"structure": "mask_structure.parquet"},
     "mask_training": {"training": "mask_training.parquet"},
 }
-FIGURE_FILES = expand(f"{RUN}/figures/{{name}}.{{suffix}}", name=FIGURE_INPUTS, suffix=["pdf", "png"])
+if "blocking" not in TABLE_INPUTS:
+    del FIGURE_INPUTS["figure06"]
+STUDY_FIGURES = [name for name in ("mask_shares", "transfer", "layers", "training_size") if name in TABLE_INPUTS]
+FIGURE_FILES = expand(f"{RUN}/figures/{{name}}.{{suffix}}", name=[*FIGURE_INPUTS, *STUDY_FIGURES], suffix=["pdf", "png"])
 
 
-for figure in FIGURE_INPUTS:
+def figure_inputs(name):
+    """Files behind a figure by kind: one a model, or the one table of a study."""
+    if name in STUDY_FIGURES:
+        return {"study": f"{RUN}/tables/{name}.parquet"}
+    return {
+        kind: expand(f"{{at}}/{METHODS[0]}/{MAIN}/seed{SEEDS[0]}/{path}", at=MODEL_FOLDERS)
+        for kind, path in FIGURE_INPUTS[name].items()
+    }
+
+
+for figure in [*FIGURE_INPUTS, *STUDY_FIGURES]:
 
     rule:
         name:
-            figure
+            f"draw_{figure}" if figure in STUDY_FIGURES else figure
         input:
-            **{
-                kind: expand(f"{{at}}/{METHODS[0]}/seed{SEEDS[0]}/{path}", at=MODEL_FOLDERS)
-                for kind, path in FIGURE_INPUTS[figure].items()
-            },
+            **figure_inputs(figure),
         output:
             pdf=f"{RUN}/figures/{figure}.pdf",
             caption=f"{RUN}/figures/{figure}.rst",
@@ -38,8 +48,10 @@ for figure in FIGURE_INPUTS:
             ),
         params:
             name=figure,
+            models=MODELS,
             labels=[SETTINGS["model_settings"][model]["label"] for model in MODELS],
             method=METHODS[0],
+            test_split=test_split(METHODS[0]),
             seed=SEEDS[0],
             code=code("draw_figure.py", f"figures/{figure}.py"),
         log:

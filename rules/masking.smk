@@ -1,27 +1,30 @@
 # needs: training edits and their facts, a model
-# produces: {model}/{method}/seed{seed}/mask.safetensors, mask_training.parquet, mask_structure.parquet
+# produces: {model}/{method}/{mask}/seed{seed}/mask.safetensors, mask_training.parquet, mask_structure.parquet
 
 
 rule train_mask:
     input:
         model=f"{ASSETS}/models/{{model}}",
-        facts=f"{RUN}/facts/train.parquet",
-        edits=edit_chunks("train"),
+        facts=lambda wildcards: f"{RUN}/facts/{train_split(wildcards.method)}.parquet",
+        edits=lambda wildcards: edit_chunks(train_split(wildcards.method))(wildcards),
     output:
-        mask=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/mask.safetensors",
-        training=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/mask_training.parquet",
+        mask=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/mask.safetensors",
+        training=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/mask_training.parquet",
     params:
         mask=setting("mask"),
+        plan=mask_plan,
+        seed=SETTINGS["seed"],
         device=setting("device"),
         dtype=setting("dtype"),
         code=code("train_mask.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/train_mask/seed{{seed}}.log",
+        f"{RUN}/{{model}}/{{method}}/logs/train_mask/{{mask}}/seed{{seed}}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/train_mask/seed{{seed}}.tsv"
+        f"{RUN}/{{model}}/{{method}}/benchmarks/train_mask/{{mask}}/seed{{seed}}.tsv"
     conda:
         "../envs/model.yaml"
-    threads: 2
+    # the main mask is waited for; those of a study are many, and one thread each is the better use of the cores
+    threads: lambda wildcards: 2 if wildcards.mask == MAIN else 1
     resources:
         mem_mb=larger_each_attempt(4000),
     script:
@@ -30,15 +33,15 @@ rule train_mask:
 
 rule measure_mask_structure:
     input:
-        mask=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/mask.safetensors",
+        mask=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/mask.safetensors",
     output:
-        structure=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/mask_structure.parquet",
+        structure=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/mask_structure.parquet",
     params:
         code=code("measure_mask_structure.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/measure_mask_structure/seed{{seed}}.log",
+        f"{RUN}/{{model}}/{{method}}/logs/measure_mask_structure/{{mask}}/seed{{seed}}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/measure_mask_structure/seed{{seed}}.tsv"
+        f"{RUN}/{{model}}/{{method}}/benchmarks/measure_mask_structure/{{mask}}/seed{{seed}}.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1

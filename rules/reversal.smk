@@ -1,5 +1,32 @@
 # needs: edits, a mask, a model, the perplexity corpus
-# produces: {model}/{method}/seed{seed}/reversal/{split}.parquet, perplexity.parquet, measures/{reversal,perplexity}.parquet
+# produces: {model}/{method}/{mask}/seed{seed}/{reversal/{split},neighborhood,perplexity}.parquet,
+#   measures/{reversal,perplexity}.parquet
+
+
+def splits_measured(wildcards):
+    """Splits on which a mask is measured: all on which the run's methods are, the test split in studies (and training, where
+    the number of training edits is what differs)."""
+    if wildcards.mask == MAIN and wildcards.method in METHODS:
+        return splits_of(wildcards.method)
+    both = [train_split(wildcards.method), test_split(wildcards.method)]
+    return both if mask_plan(wildcards)["edits"] else both[1:]
+
+
+def reversal_tables(wildcards, splits):
+    return [
+        f"{RUN}/{wildcards.model}/{wildcards.method}/{wildcards.mask}/seed{wildcards.seed}/reversal/{split}.parquet"
+        for split in splits
+    ]
+
+
+def neighborhood_table(wildcards):
+    """Input function: the scored neighbourhood prompts, where they are asked for and the mask has all controls."""
+    wanted = SETTINGS["neighborhood_prompts"] and wildcards.mask == MAIN
+    return [f"{RUN}/{wildcards.model}/{wildcards.method}/{MAIN}/seed{wildcards.seed}/neighborhood.parquet"] if wanted else []
+
+
+def perplexity_edits(wildcards):
+    return SETTINGS["perplexity"]["edits"] if wildcards.mask == MAIN else STUDIES["perplexity_edits"]
 
 
 rule measure_reversal:
@@ -7,18 +34,19 @@ rule measure_reversal:
         model=f"{ASSETS}/models/{{model}}",
         facts=f"{RUN}/facts/{{split}}.parquet",
         edits=edit_chunks(None),
-        mask=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/mask.safetensors",
+        mask=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/mask.safetensors",
     output:
-        reversal=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/reversal/{{split}}.parquet",
+        reversal=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/reversal/{{split}}.parquet",
     params:
+        plan=mask_plan,
         batch_tokens=SETTINGS["scoring_batch_tokens"],
         device=setting("device"),
         dtype=setting("dtype"),
         code=code("measure_reversal.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/measure_reversal/seed{{seed}}/{{split}}.log",
+        f"{RUN}/{{model}}/{{method}}/logs/measure_reversal/{{mask}}/seed{{seed}}/{{split}}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/measure_reversal/seed{{seed}}/{{split}}.tsv"
+        f"{RUN}/{{model}}/{{method}}/benchmarks/measure_reversal/{{mask}}/seed{{seed}}/{{split}}.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -32,21 +60,22 @@ rule measure_perplexity:
     input:
         model=f"{ASSETS}/models/{{model}}",
         corpus=f"{ASSETS}/corpora/{SETTINGS['corpora']['perplexity']}.parquet",
-        edits=edit_chunks("test"),
-        mask=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/mask.safetensors",
+        edits=test_edits,
+        mask=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/mask.safetensors",
     output:
-        perplexity=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/perplexity.parquet",
+        perplexity=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/perplexity.parquet",
     params:
         tokens=SETTINGS["perplexity"]["tokens"],
         window=SETTINGS["perplexity"]["window"],
-        edits=SETTINGS["perplexity"]["edits"],
+        edits=perplexity_edits,
+        random=lambda wildcards: mask_plan(wildcards)["random"],
         device=setting("device"),
         dtype=setting("dtype"),
         code=code("measure_perplexity.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/measure_perplexity/seed{{seed}}.log",
+        f"{RUN}/{{model}}/{{method}}/logs/measure_perplexity/{{mask}}/seed{{seed}}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/measure_perplexity/seed{{seed}}.tsv"
+        f"{RUN}/{{model}}/{{method}}/benchmarks/measure_perplexity/{{mask}}/seed{{seed}}.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -58,19 +87,49 @@ rule measure_perplexity:
         "../workflow_scripts/measure_perplexity.py"
 
 
+rule measure_neighborhood:
+    input:
+        model=f"{ASSETS}/models/{{model}}",
+        facts=test_facts,
+        edits=test_edits,
+        mask=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/mask.safetensors",
+    output:
+        neighborhood=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/neighborhood.parquet",
+    params:
+        prompts=SETTINGS["neighborhood_prompts"],
+        random=lambda wildcards: mask_plan(wildcards)["random"],
+        batch_tokens=SETTINGS["scoring_batch_tokens"],
+        device=setting("device"),
+        dtype=setting("dtype"),
+        code=code("measure_neighborhood.py"),
+    log:
+        f"{RUN}/{{model}}/{{method}}/logs/measure_neighborhood/{{mask}}/seed{{seed}}.log",
+    benchmark:
+        f"{RUN}/{{model}}/{{method}}/benchmarks/measure_neighborhood/{{mask}}/seed{{seed}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: 1
+    resources:
+        mem_mb=larger_each_attempt(3000),
+    script:
+        "../workflow_scripts/measure_neighborhood.py"
+
+
 rule summarise_reversal:
     input:
-        reversal=expand(f"{RUN}/{{{{model}}}}/{{{{method}}}}/seed{{{{seed}}}}/reversal/{{split}}.parquet", split=ROME_SPLITS),
-        mask=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/mask.safetensors",
+        reversal=lambda wildcards: reversal_tables(wildcards, splits_measured(wildcards)),
+        neighborhood=neighborhood_table,
+        mask=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/mask.safetensors",
     output:
-        measures=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/measures/reversal.parquet",
+        measures=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/measures/reversal.parquet",
     params:
-        split_names=ROME_SPLITS,
+        split_names=lambda wildcards: splits_measured(wildcards),
+        test_split=lambda wildcards: test_split(wildcards.method),
         code=code("summarise_reversal.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/summarise_reversal/seed{{seed}}.log",
+        f"{RUN}/{{model}}/{{method}}/logs/summarise_reversal/{{mask}}/seed{{seed}}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/summarise_reversal/seed{{seed}}.tsv"
+        f"{RUN}/{{model}}/{{method}}/benchmarks/summarise_reversal/{{mask}}/seed{{seed}}.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -82,15 +141,15 @@ rule summarise_reversal:
 
 rule summarise_perplexity:
     input:
-        perplexity=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/perplexity.parquet",
+        perplexity=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/perplexity.parquet",
     output:
-        measures=f"{RUN}/{{model}}/{{method}}/seed{{seed}}/measures/perplexity.parquet",
+        measures=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/measures/perplexity.parquet",
     params:
         code=code("summarise_perplexity.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/summarise_perplexity/seed{{seed}}.log",
+        f"{RUN}/{{model}}/{{method}}/logs/summarise_perplexity/{{mask}}/seed{{seed}}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/summarise_perplexity/seed{{seed}}.tsv"
+        f"{RUN}/{{model}}/{{method}}/benchmarks/summarise_perplexity/{{mask}}/seed{{seed}}.tsv"
     conda:
         "../envs/figures.yaml"
     threads: 1

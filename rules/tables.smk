@@ -2,45 +2,90 @@
 # produces: tables/{name}.{parquet,csv,md,html}
 
 
-def measures_of(*stages):
-    """Measure files of the stages, for every model (and method and mask seed)."""
-    paths = []
-    for stage in stages:
-        if stage == "facts":
-            paths += expand("{at}/measures/facts.parquet", at=MODEL_FOLDERS)
-        elif stage == "editing":
-            for method in [*METHODS, *COMPARED]:
-                pattern = f"{{at}}/{method}/measures/editing/{{split}}.parquet"
-                paths += expand(pattern, at=MODEL_FOLDERS, split=splits_edited(method))
-        else:
-            pattern = "{at}/{method}/seed{seed}/measures/{stage}.parquet"
-            paths += expand(pattern, at=MODEL_FOLDERS, method=METHODS, seed=SEEDS, stage=stage)
-    return paths
+def of_masks(stage, methods, masks, seeds):
+    """Measure files of a stage, for every model, method, mask and seed."""
+    pattern = "{at}/{method}/{mask}/seed{seed}/measures/{stage}.parquet"
+    return expand(pattern, at=MODEL_FOLDERS, method=methods, mask=masks, seed=seeds, stage=stage)
 
 
-TABLE_STAGES = {
-    "table1": ["reversal"],
-    "table2": ["reversal", "perplexity"],
-    "table3": ["reversal"],
-    "table4": ["facts"],
-    "blocking": ["blocking"],
-    "editors": ["editing"],
+def of_studies(stage, methods):
+    """Measure files of a study, for every model."""
+    return expand(
+        "{at}/{method}/studies/seed{seed}/measures/{stage}.parquet", at=MODEL_FOLDERS, method=methods, seed=SEEDS[0], stage=stage
+    )
+
+
+def of_editing():
+    """Measure files of editing, for every model, method and split."""
+    pattern = "{at}/{method}/measures/editing/{split}.parquet"
+    return [
+        path
+        for method in [*METHODS, *COMPARED]
+        for path in expand(pattern, at=MODEL_FOLDERS, method=method, split=splits_edited(method))
+    ]
+
+
+def trained_controls():
+    """Measure files of the masks that are controls themselves."""
+    found = of_masks("reversal", METHODS[0], "shuffled", SEEDS[0]) if STUDIES["shuffled"] else []
+    return found + (of_studies("left_out", METHODS[0]) if STUDIES["folds"] else [])
+
+
+def of_shares():
+    """Measure files of masks of equal shares, and of pruning without training."""
+    masks = [of_share(kind, share) for kind in STUDIES["parametrisations"] for share in STUDIES["shares"]]
+    found = [path for stage in ("reversal", "perplexity") for path in of_masks(stage, METHODS[0], masks, SEEDS[0])]
+    return found + (of_studies("pruning", METHODS[0]) if STUDIES["pruning_shares"] else [])
+
+
+MAIN_REVERSAL = of_masks("reversal", METHODS, MAIN, SEEDS)
+MAIN_PERPLEXITY = of_masks("perplexity", METHODS, MAIN, SEEDS)
+FIRST_REVERSAL = of_masks("reversal", METHODS[0], MAIN, SEEDS[0])
+FIRST_PERPLEXITY = of_masks("perplexity", METHODS[0], MAIN, SEEDS[0])
+BLOCKED_METHODS = [method for method in METHODS if not together(method)]
+
+TABLE_INPUTS = {
+    "table1": MAIN_REVERSAL,
+    "table2": MAIN_REVERSAL + MAIN_PERPLEXITY,
+    "table3": MAIN_REVERSAL,
+    "table4": expand("{at}/measures/facts.parquet", at=MODEL_FOLDERS),
+    "controls": MAIN_REVERSAL + MAIN_PERPLEXITY + trained_controls(),
+    "editors": of_editing(),
 }
+if BLOCKED_METHODS:
+    TABLE_INPUTS["blocking"] = of_masks("blocking", BLOCKED_METHODS, MAIN, SEEDS)
 if "memit_train" in SPLITS:
-    TABLE_STAGES["table5"] = ["facts"]
-if "ood" in SPLITS:
-    TABLE_STAGES["table7"] = ["reversal"]
+    TABLE_INPUTS["table5"] = TABLE_INPUTS["table4"]
+if "ood" in SPLITS and any(not together(method) for method in METHODS):
+    TABLE_INPUTS["table7"] = MAIN_REVERSAL
+if STUDIES["parametrisations"]:
+    TABLE_INPUTS["mask_shares"] = FIRST_REVERSAL + FIRST_PERPLEXITY + of_shares()
+if STUDIES["training_edits"]:
+    sizes = [f"edits{count}" for count in STUDIES["training_edits"]]
+    TABLE_INPUTS["training_size"] = of_masks("reversal", METHODS[0], [*sizes, MAIN], SEEDS[0])
+if STUDIES["transfer"]:
+    TABLE_INPUTS["transfer"] = of_studies("transfer", STUDIES["transfer"])
+if STUDIES["layers"]:
+    TABLE_INPUTS["layers"] = (
+        of_studies("layers", METHODS[0])
+        + of_masks("reversal", LAYER_METHODS.values(), LAYER_MASKS, SEEDS[0])
+        + of_masks("blocking", LAYER_METHODS.values(), LAYER_MASKS, SEEDS[0])
+    )
+if STUDIES["blocking_shares"]:
+    TABLE_INPUTS["blocking_shares"] = of_masks(
+        "blocking", METHODS[0], [MAIN, *study_masks(STUDIES["blocking_shares"])], SEEDS[0]
+    ) + of_masks("reversal", METHODS[0], [MAIN, *study_masks(STUDIES["blocking_shares"])], SEEDS[0])
 
-TABLE_FILES = expand(f"{RUN}/tables/{{name}}.{{suffix}}", name=TABLE_STAGES, suffix=["parquet", "csv", "md", "html"])
+TABLE_FILES = expand(f"{RUN}/tables/{{name}}.{{suffix}}", name=TABLE_INPUTS, suffix=["parquet", "csv", "md", "html"])
 
 
-for table in TABLE_STAGES:
+for table in TABLE_INPUTS:
 
     rule:
         name:
             table
         input:
-            measures=measures_of(*TABLE_STAGES[table]),
+            measures=TABLE_INPUTS[table],
         output:
             parquet=f"{RUN}/tables/{table}.parquet",
             csv=f"{RUN}/tables/{table}.csv",

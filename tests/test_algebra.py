@@ -6,10 +6,11 @@ import torch
 
 from conftest import FACTS, TEMPLATES
 from onemask.decomposition import decompose
-from onemask.edits import FactoredEdits, edited_layer, masked_weight, product
+from onemask.edits import FactoredEdits, LayerEdits, edited_layer, masked_weight, product
 from onemask.errors import OnemaskError
 from onemask.forward import finish, logits_at, split_at
 from onemask.scoring import probe, score
+from onemask.states import State
 from onemask.tokens import encode, encode_target, encode_with_subject, pad
 
 LAYER = 1
@@ -97,8 +98,9 @@ def test_masked_weight_is_undone_even_after_an_error(model):
 
 @pytest.mark.parametrize("edited", [False, True])
 def test_contributions_sum_to_the_logit(model, edited):
-    edits, keep = (some_edits(model), some_mask(model)) if edited else (None, None)
-    parts = decompose(model, FRAME, LAYER, {"state": (edits, keep)})
+    edits, keep = some_edits(model), some_mask(model)
+    state = State("state", edits, keep) if edited else State("state")
+    parts = decompose(model, FRAME, LayerEdits(edits), [state])
     sums = parts.groupby(["case_id", "token"])["exact"].sum()
     for i, fact in enumerate(FACTS):
         weight = model.weight(LAYER).clone()
@@ -111,7 +113,7 @@ def test_contributions_sum_to_the_logit(model, edited):
 
 def test_unfolded_contributions_do_not_sum_to_the_logit(model):
     """The negative control: without the final norm the parts miss the logit, so the test above can fail."""
-    parts = decompose(model, FRAME, LAYER, {"state": (None, None)})
+    parts = decompose(model, FRAME, LayerEdits(some_edits(model)), [State("state")])
     exact, unfolded = (parts.groupby(["case_id", "token"])[form].sum() for form in ("exact", "unfolded"))
     assert (exact - unfolded).abs().max() > 0.01
 

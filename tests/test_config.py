@@ -23,7 +23,7 @@ def changed(path: str, value: object) -> dict:
     at = config
     *parents, last = path.split(".")
     for key in parents:
-        at = at[key]
+        at = at.setdefault(key, {})
     at[last] = value
     return config
 
@@ -67,7 +67,14 @@ def test_paper_settings_are_the_papers():
         ("models", ["gpt5"], "YAML at .*gpt5.yaml"),
         ("methods", ["mend"], "methods out of rome, .*found 'mend'"),
         ("compare", ["rome"], "each method once"),
-        ("methods", ["memit"], "rome in methods, the only one that is masked so far; found memit"),
+        ("mask.cut", "rank", "at mask.cut.*not one of"),
+        ("mask.s_max", 1.0, "at mask.s_max"),
+        ("studies.parametrisations", ["l0"], "at studies.parametrisations.0.*not one of"),
+        ("studies.shares", [10], "at studies.shares.0"),
+        ("studies.folds", 1, "between two folds and one a relation; found studies.folds: 1"),
+        ("studies.transfer", ["rome", "mend"], r"studies.transfer out of methods and compare; found \['mend'\]"),
+        ("studies.transfer", ["r-rome", "rome"], "a method of methods first in studies.transfer; found r-rome"),
+        ("studies.fold", 3, "Did you mean 'folds'"),
         ("editor", "easyeditor", "rome or memit, which EasyEdit can run here; found r-rome"),
         ("editing.mend", {}, "at editing.*'mend' was unexpected"),
         ("corpora.statistics", "no-such", "YAML at .*no-such.yaml"),
@@ -140,3 +147,24 @@ def test_a_typo_in_a_models_source_is_named():
     model["source"]["sha265"] = model["source"].pop("sha256")
     with pytest.raises(OnemaskError, match="at source.*sha2"):
         check(model, "model.schema.yaml", ROOT / "config" / "schemas", "a model's file")
+
+
+def test_methods_whose_masks_are_exchanged_must_edit_one_last_layer():
+    config = read("demo") | {"studies": {"transfer": ["rome", "memit"]}}
+    load_run(config, ROOT)
+    config = read("demo") | {"studies": {"transfer": ["rome", "memit"]}}
+    config["editing"]["memit"] = {"layers": [16, 17]}
+    with pytest.raises(OnemaskError, match="in one last layer; found {'rome': 18, 'memit': 17}"):
+        load_run(config, ROOT)
+
+
+def test_layers_are_compared_of_a_method_that_edits_one_and_each_fact_alone():
+    config = read("demo") | {"methods": ["memit"], "compare": ["rome"], "studies": {"layers": [5]}}
+    with pytest.raises(OnemaskError, match="a first method that edits one layer, for studies.layers; found memit"):
+        load_run(config, ROOT)
+
+
+def test_the_demos_studies_are_laid_over_the_demo():
+    over = read("demo_studies")
+    assert set(over) == {"studies"}
+    load_run(read("demo") | over, ROOT)

@@ -88,13 +88,17 @@ def test_failed_edits_are_written_left_out_and_said(model, saved, caplog, monkey
 def test_tables_that_cannot_be_edits_are_refused(model, change, message):
     table = edit_tables.edits_table(model, FRAME, rome.edit(task(model), ROME), False, 1000)
     with pytest.raises(OnemaskError, match=message):
-        edit_tables.stack_edits(change(table), model)
+        edit_tables.layer_edits(change(table), model)
 
 
-def test_edits_of_several_layers_are_not_those_of_one(model):
+def test_edits_made_together_are_one_update_of_the_last_layer_and_the_rest(model):
     table = edit_tables.edits_table(model, FRAME, memit.edit(task(model), MEMIT), True, 1000)
-    with pytest.raises(OnemaskError, match=r"edits of one layer; found layers \[0, 2\]"):
-        edit_tables.stack_edits(table, model)
+    found = edit_tables.layer_edits(table, model)
+    first, last = edit_tables.stack_layers(table, model)
+    assert found.layer == 2 and [part.layer for part in found.others] == [0]
+    torch.testing.assert_close(found.update.matrix, last.sum())
+    with pytest.raises(OnemaskError, match=r"edits of one layer, or all made together; found layers \[0, 2\]"):
+        edit_tables.layer_edits(table.assign(together=False), model)
 
 
 def test_a_gpt2_xl_edit_takes_a_rank_one_edits_bytes(tmp_path):

@@ -9,17 +9,25 @@ from scipy import stats
 
 from onemask import tables
 from onemask.measures import (
-    COLUMNS,
     blocking_measures,
     bootstrap_interval,
     confidence_measures,
     fact_measures,
+    neighborhood_measures,
     perplexity_measures,
+    pruned_measures,
     reversal_measures,
 )
 from onemask.schemas import TABLES
 
 KEY = {"model": "m", "method": "rome"}
+COLUMNS = TABLES["measures"].names
+
+
+def tidy(rows: list[dict]) -> pd.DataFrame:
+    """Rows of the `measures` table, which must have its columns and no other."""
+    assert all(set(row) == set(COLUMNS) for row in rows)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def one(table: pd.DataFrame, **where) -> pd.Series:
@@ -107,7 +115,7 @@ def reversal_table() -> pd.DataFrame:
     ],
 )
 def test_reversal_by_hand(mask, metric, by_relation):
-    found = reversal_measures({"test": reversal_table()}, {"shared": 0.1}, 4, **KEY)
+    found = tidy(reversal_measures(reversal_table(), "test", 4, **KEY))
     found = found[(found["mask"] == mask) & (found["metric"] == metric)]
     assert found.set_index("relation")["value"].to_dict() == pytest.approx(by_relation)
     assert found.set_index("relation")["n"].to_dict() == {"all": 3, "P1": 2, "P2": 1}
@@ -116,8 +124,8 @@ def test_reversal_by_hand(mask, metric, by_relation):
 
 def test_reversal_keeps_its_splits_and_the_pruned_share():
     splits = {"train": reversal_table(), "test": reversal_table().iloc[:3]}
-    found = reversal_measures(splits, {"shared": 0.125, "random": 0.125}, 4, **KEY)
-    assert list(found.columns) == COLUMNS
+    rows = pruned_measures({"shared": 0.125, "random": 0.125}, 4, **KEY)
+    found = tidy(rows + [row for split, table in splits.items() for row in reversal_measures(table, split, 4, **KEY)])
     assert set(zip(found["model"], found["method"], found["seed"], strict=True)) == {("m", "rome", 4)}
     assert set(found.loc[found["split"] == "test", "mask"]) == {"original"}
     pruned = one(found, metric="pruned", mask="shared")
@@ -126,13 +134,21 @@ def test_reversal_keeps_its_splits_and_the_pruned_share():
     assert not found.duplicated(["mask", "split", "metric", "relation"]).any()
 
 
+def test_neighbours_are_averaged_within_their_fact_first():
+    rows = [(0, "P1", -1.0, -2.0, True), (0, "P1", -3.0, -2.0, True), (1, "P1", -1.0, -2.0, False)]
+    table = pd.DataFrame(rows, columns=["case_id", "relation_id", "logp_true", "logp_new", "top1"]).assign(state="edited")
+    found = tidy(neighborhood_measures(table, "test", 0, **KEY))
+    value = found[found["relation"] == "all"].set_index("metric")["value"].to_dict()
+    assert value == {"neighborhood": 0.75, "neighborhood_top1": 0.5}
+    assert set(found["mask"]) == {"none"} and one(found, metric="neighborhood", relation="all")["n"] == 2
+
+
 def test_perplexity_is_averaged_over_edits():
     table = pd.DataFrame(
         [(-1, "original", math.log(20.0)), (0, "edited", math.log(30.0)), (1, "edited", math.log(50.0))],
         columns=["case_id", "state", "nll"],
     ).assign(tokens=64)
-    found = perplexity_measures(table, 0, **KEY)
-    assert list(found.columns) == COLUMNS
+    found = tidy(perplexity_measures(table, 0, **KEY))
     alone, edited = one(found, mask="original"), one(found, mask="none")
     assert (alone["value"], alone["n"], edited["value"], edited["n"]) == pytest.approx((20.0, 1, 40.0, 2))
     assert math.isnan(alone["ci_low"]) and math.isnan(alone["ci_high"])
@@ -149,14 +165,18 @@ def test_blocking_by_hand():
         ("masked_after", "P1", False, 0.99),
     ]
     table = pd.DataFrame(rows, columns=["condition", "relation_id", "success", "token_accuracy"])
-    found = blocking_measures(table, 0, **KEY)
-    assert list(found.columns) == COLUMNS
-    assert set(found["mask"]) == {"none", "masked", "masked_after"}
+    found = tidy(blocking_measures(table, "shared", 0, **KEY))
+    assert set(found["mask"]) == {"none", "masked", "masked_after", "shared"}
     value = found.set_index(["mask", "metric", "relation"])["value"].to_dict()
     assert value["none", "success", "all"] == value["none", "token_accuracy", "P2"] == 1
     assert value["masked", "success", "all"] == value["masked", "token_accuracy", "all"] == pytest.approx(1 / 3)
     assert (value["masked", "success", "P1"], value["masked", "success", "P2"]) == (0.5, 0)
     assert value["masked_after", "token_accuracy", "all"] == 0
+    assert value["shared", "success_masked", "all"] == pytest.approx(1 / 3)
+    other = tidy(blocking_measures(table, "topk-5", 0, **KEY))
+    assert set(other["mask"]) == {"topk-5"} and set(other["metric"]) == {
+        f"{metric}_{condition}" for metric in ("success", "token_accuracy") for condition in set(table["condition"])
+    }
 
 
 BEFORE, AFTER = [0.2, 0.1, 0.4, 0.3, 0.05], [0.9, 0.95, 0.99, 0.25, 0.8]
@@ -171,8 +191,7 @@ def confidence_table() -> pd.DataFrame:
 
 
 def test_confidence_by_hand_and_by_scipy():
-    found = confidence_measures(confidence_table(), 0, **KEY)
-    assert list(found.columns) == COLUMNS
+    found = tidy(confidence_measures(confidence_table(), "test", 0, **KEY))
     before, after = np.array(BEFORE), np.array(AFTER)
     expected = {
         "p_original": before.mean(),
@@ -200,8 +219,7 @@ def test_facts_are_counted():
         columns=["relation_id", "known"],
     ).assign(split=["train"] * 4 + ["test"])
     splits, leaked = {"train": train, "memit_test": facts(("P1", "a", "x", "y"))}, {"train": 0, "memit_test": 1}
-    found = fact_measures(splits, leaked, knowledge, 0, model="m")
-    assert list(found.columns) == COLUMNS
+    found = tidy(fact_measures(splits, leaked, knowledge, 0, model="m"))
     part = found[(found["split"] == "train") & (found["relation"] == "all")].set_index("metric")["value"].to_dict()
     expected = {"facts": 4, "relations": 2, "unique_objects": 2, "unique_subjects": 3, "unique_mappings": 3}
     assert part == expected | {"facts_shared_with_training": 0, "facts_dropped": 3, "facts_edited": 1}
@@ -209,4 +227,4 @@ def test_facts_are_counted():
     assert one(found, split="train", metric="facts_edited", relation="P2")["value"] == 0
     shared = one(found, split="memit_test", metric="facts_shared_with_training")
     assert (shared["value"], shared["method"]) == (1, "memit")
-    assert set(fact_measures(splits, leaked, None, 0, model="m")["metric"]) == set(tables.SAMPLE)
+    assert {row["metric"] for row in fact_measures(splits, leaked, None, 0, model="m")} == set(tables.SAMPLE)

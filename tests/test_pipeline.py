@@ -16,9 +16,10 @@ from onemask.masks import read_mask
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("Snakefile", "rules", "workflow_scripts", "config", "profiles", "envs")
-MASKED = "results/test/tiny-gpt2/rome/seed0"
-TABLES = ["table1", "table2", "table3", "table4", "table5", "table7", "blocking", "editors"]
-FIGURES = ["figure03", "figure04", "figure06", "figure07", "figure11", "figure12", "mask_training"]
+MASKED = "results/test/tiny-gpt2/rome/shared/seed0"
+TABLES = ["table1", "table2", "table3", "table4", "table5", "table7", "blocking", "editors", "controls"]
+STUDIES = ["mask_shares", "training_size", "transfer", "layers", "blocking_shares"]
+FIGURES = ["figure03", "figure04", "figure06", "figure07", "figure11", "figure12", "mask_training", *STUDIES[:4]]
 
 
 def snakemake(project: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
@@ -64,14 +65,15 @@ def value(frame: pd.DataFrame, **where: str) -> float:
     return float(chosen["value"].iloc[0])
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", [*TABLES, *STUDIES])
 def test_each_table_is_tidy_and_readable(project, name):
     frame = table(project, name)
     assert list(frame.columns) == schemas.TABLES["measures"].names
     assert not frame.duplicated(["model", "method", "mask", "split", "seed", "metric", "relation"]).any()
     folder = project / "results/test/tables"
     assert len(pd.read_csv(folder / f"{name}.csv")) > 0
-    assert (folder / f"{name}.md").read_text().startswith(("**Table ", "**Blocking", "**Editors"))
+    title = name.replace("table", "table ").replace("_", " ").capitalize()
+    assert (folder / f"{name}.md").read_text().startswith(f"**{title}.** ")
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -85,7 +87,7 @@ def test_each_figure_is_drawn_and_captioned(project, name):
 
 def test_the_report_holds_every_table_and_figure_and_needs_no_network(project):
     report = (project / "results/test/report.html").read_text(encoding="utf-8")
-    assert all(f"{name}.html" in report for name in TABLES) and all(f"{name}.png" in report for name in FIGURES)
+    assert all(f"{name}.html" in report for name in [*TABLES, *STUDIES]) and all(f"{name}.png" in report for name in FIGURES)
     assert '<script src="http' not in report and '<link href="http' not in report
 
 
@@ -100,6 +102,7 @@ def test_edits_succeed_where_the_model_knew_the_fact(project):
     frame = table(project, "table1")
     for split in ("train", "test", "ood"):
         where = {"split": split, "relation": "all"}
+        where |= {"method": "rome"}
         assert value(frame, metric="rsr", mask="original", **where) == 1.0
         assert value(frame, metric="success", mask="none", **where) >= 0.7
         assert value(frame, metric="rsr", mask="none", **where) <= 0.3
@@ -116,14 +119,55 @@ def test_every_editor_edits_and_fine_tuning_says_what_its_rank_loses(project):
         assert (value(frame, metric="truncation", **where) > 0) == (method == "ft-l")
 
 
-def test_the_mask_reverses_what_a_random_mask_of_its_share_does_not(project):
-    frame = table(project, "table2")
-    mask = read_mask(project / MASKED / "mask.safetensors")
-    assert value(frame, metric="pruned", mask="shared") == pytest.approx(mask.pruned)
-    assert value(frame, metric="pruned", mask="random") == pytest.approx(mask.pruned)
-    for split in ("train", "test"):
-        shared, random = (value(frame, metric="rsr", split=split, mask=name) for name in ("shared", "random"))
-        assert shared > random + 0.2
+def test_the_mask_reverses_what_its_controls_do_not(project):
+    frame = table(project, "controls")
+    where = {"method": "rome", "metric": "rsr", "relation": "all"}
+    shared = value(frame, mask="shared", **where)
+    for control in ("none", "random", "random_by_output", "restored", "clipped", "shuffled", "left_out"):
+        assert shared > value(frame, mask=control, **where) + 0.2, control
+    for control in ("shared", "random", "random_by_output", "restored", "unedited_masked"):
+        pruned = value(frame, method="rome", metric="pruned", mask=control)
+        assert pruned == pytest.approx(read_mask(project / MASKED / "mask.safetensors").pruned)
+    unedited = {"method": "rome", "mask": "unedited_masked"}
+    assert value(frame, metric="top1", **unedited) >= 0.8 and value(frame, metric="neighborhood", **unedited) >= 0.8
+    near = {"method": "rome", "metric": "neighborhood"}
+    assert value(frame, mask="shared", **near) > value(frame, mask="none", **near) + 0.2
+    train = table(project, "table2")
+    on_train = {"method": "rome", "metric": "rsr", "split": "train"}
+    assert value(train, mask="shared", **on_train) > value(train, mask="random", **on_train) + 0.2
+
+
+def test_masks_of_a_study_have_exactly_their_share_and_beat_a_random_one(project):
+    frame = table(project, "mask_shares")
+    for kind in ("sigmoid", "hard-concrete", "topk"):
+        assert value(frame, metric="pruned", mask=f"{kind}-10") == pytest.approx(0.1, abs=1e-5)
+        assert value(frame, metric="rsr", mask=f"{kind}-10") > value(frame, metric="rsr", mask="random-10")
+    zeroed = {
+        name: value(frame, metric="rsr", mask=f"{name}-zero-10") for name in ("update", "magnitude", "columns", "activation")
+    }
+    assert max(zeroed, key=zeroed.get) == "update"
+
+
+def test_a_mask_of_rome_reverses_r_rome_and_a_random_one_does_not(project):
+    frame = table(project, "transfer")
+    where = {"method": "r-rome", "metric": "rsr", "relation": "all"}
+    assert value(frame, mask="rome", **where) > value(frame, mask="random", **where) + 0.2
+    assert value(frame, method="emmet", metric="training_edits", mask="rome") == 80
+
+
+def test_edits_made_together_are_masked_in_their_last_layer(project):
+    mask = read_mask(project / "results/test/tiny-gpt2/memit/shared/seed0/mask.safetensors")
+    assert mask.layer == 1
+    frame = table(project, "table1")
+    assert value(frame, method="memit", split="memit_test", metric="success", mask="none", relation="all") >= 0.5
+
+
+def test_layers_have_energies_and_a_rank_correlation(project):
+    frame = table(project, "layers")
+    methods = [f"rome-layer{layer}" for layer in (0, 1, 2)]
+    energies = [value(frame, method=method, metric="common_energy") for method in methods]
+    assert all(0 < energy <= 1 for energy in energies) and len(set(energies)) == 3
+    assert -1 <= value(frame, method="rome", metric="rank_correlation") <= 1
 
 
 def test_contributions_of_the_run_sum_to_the_same_logit_in_both_tokens_states(project):
@@ -151,7 +195,9 @@ def test_easyedit_in_our_place_writes_the_same_file(project):
     config = yaml.safe_load((project / "config/test.yaml").read_text()) | {
         "run": "easyedit",
         "editor": "easyeditor",
+        "methods": ["rome"],
         "compare": [],
+        "studies": {},
     }
     (project / "config/easyedit.yaml").write_text(yaml.safe_dump(config))
     chunk = "tiny-gpt2/rome/edits/ood/P37.parquet"
@@ -169,7 +215,7 @@ def test_easyedit_in_our_place_writes_the_same_file(project):
     assert run.returncode == 0, run.stderr[-3000:]
     ours, theirs = (edit_tables.read_edits([project / "results" / name / chunk]) for name in ("test", "easyedit"))
     assert ours["case_id"].tolist() == theirs["case_id"].tolist() and ours["steps"].tolist() == theirs["steps"].tolist()
-    found, expected = edit_tables.stack_edits(ours), edit_tables.stack_edits(theirs)
+    found, expected = (edit_tables.layer_edits(table).update for table in (ours, theirs))
     for i in range(len(found)):
         assert float((found.dense(i) - expected.dense(i)).norm() / expected.dense(i).norm()) < 1e-3
 
@@ -178,8 +224,10 @@ def test_easyedit_in_our_place_writes_the_same_file(project):
     ("module", "expected"),
     [
         ("figures/figure06.py", {"figure06", "report", "all"}),
-        ("tables.py", {*TABLES, "report", "all"}),
-        ("editors/ft_l.py", {"edit_facts", "summarise_editing", "editors", "report", "all"}),
+        ("figures/transfer.py", {"draw_transfer", "report", "all"}),
+        ("tables.py", {*TABLES, *STUDIES, *(f"draw_{name}" for name in STUDIES[:4]), "report", "all"}),
+        ("editors/alphaedit.py", {"edit_facts", "summarise_editing", "editors", "report", "all"}),
+        ("pruning.py", {"measure_pruning", "summarise_pruning", "mask_shares", "draw_mask_shares", "report", "all"}),
         ("decomposition.py", {"decompose", "figure03", "figure04", "report", "all"}),
     ],
 )
@@ -203,7 +251,12 @@ def test_a_changed_module_reruns_what_stands_on_it_and_nothing_else(project, mod
     ],
 )
 def test_bad_settings_stop_with_one_clear_line(project, part, settings, message):
-    config = yaml.safe_load((project / "config/test.yaml").read_text()) | {"run": "bad", "compare": []}
+    config = yaml.safe_load((project / "config/test.yaml").read_text()) | {
+        "run": "bad",
+        "methods": ["rome"],
+        "compare": [],
+        "studies": {},
+    }
     config[part] |= settings
     bad = project / "config" / "bad.yaml"
     bad.write_text(yaml.safe_dump(config))

@@ -9,15 +9,32 @@ import pytest
 from onemask import tables
 from onemask.captions import figure_caption, table_caption
 from onemask.errors import OnemaskError
-from onemask.measures import (
-    COLUMNS,
-)
-from test_measures import KEY, one
+from test_measures import COLUMNS, KEY, one
 
 STATES = ("original", "none", "shared", "random", "layer_zeroed")
 CONDITIONS = ("none", "masked", "masked_weights", "masked_after")
 RELATIONS = ("all", "P17", "P30")
-SIZES = {"table1": 48, "table2": 96, "table3": 12, "table4": 60, "table5": 32, "table7": 120, "blocking": 48, "editors": 24}
+CONTROLS = ("random_by_output", "restored", "clipped", "unedited_masked")
+SHARES = ("sigmoid-2", "sigmoid-10", "hard-concrete-2", "topk-10", "random-10", "update-original-2", "columns-zero-30")
+METHODS = ("rome", "r-rome", "ft-l")
+LAYER_METHODS = ("rome-layer5", "rome-layer18")
+BLOCKED = [f"{metric}_{condition}" for metric in ("success", "token_accuracy") for condition in ("unmasked", *CONDITIONS[1:])]
+SIZES = {
+    "table1": 48,
+    "table2": 96,
+    "table3": 12,
+    "table4": 60,
+    "table5": 32,
+    "table7": 120,
+    "blocking": 48,
+    "editors": 24,
+    "controls": 114,
+    "mask_shares": 106,
+    "training_size": 54,
+    "transfer": 66,
+    "layers": 52,
+    "blocking_shares": 54,
+}
 
 
 def grid(metrics, splits, masks, relations=("all",), **key) -> list[dict]:
@@ -57,6 +74,41 @@ STAGES = {
         *grid(("edits", "failed", "steps", "truncation"), ("train", "test"), ("none",), model=model),
     ],
     "blocking": lambda model: grid(("success", "token_accuracy"), ("test",), CONDITIONS, RELATIONS, model=model),
+    "controls": lambda model: [
+        *grid(("rsr", "top1", "kl"), ("test",), CONTROLS, RELATIONS, model=model),
+        *grid(("perplexity",), ("perplexity",), CONTROLS, model=model),
+        *grid(("neighborhood", "neighborhood_top1"), ("test",), (*STATES, *CONTROLS), model=model),
+    ],
+    "shares": lambda model: [
+        *grid(("pruned",), ("all",), SHARES, model=model),
+        *grid(("rsr", "top1", "kl"), ("test",), SHARES, RELATIONS, model=model),
+        *grid(("perplexity",), ("perplexity",), SHARES, model=model),
+    ],
+    "sizes": lambda model: [
+        *grid(("training_edits", "pruned"), ("all",), ("edits9", "edits30"), model=model),
+        *grid(("training_edits",), ("all",), ("shared",), model=model),
+        *grid(("rsr", "top1"), ("train", "test"), ("edits9", "edits30"), RELATIONS, model=model),
+    ],
+    "transfer": lambda model: [
+        row
+        for method in METHODS
+        for row in grid(("rsr", "top1"), ("test",), ("none", "random", *METHODS), RELATIONS, model=model, method=method)
+        + grid(("training_edits",), ("all",), METHODS[:1], model=model, method=method)
+    ],
+    "layers": lambda model: [
+        *(
+            row
+            for method in LAYER_METHODS
+            for row in grid(("common_energy", "cosine"), ("all",), ("none",), model=model, method=method)
+            + grid(("success", "rsr", "top1"), ("test",), ("none", "sigmoid-10"), RELATIONS, model=model, method=method)
+            + grid(BLOCKED, ("test",), ("sigmoid-10",), RELATIONS, model=model, method=method)
+        ),
+        *grid(("rank_correlation", "rank_correlation_p"), ("test",), ("sigmoid-10",), model=model),
+    ],
+    "blocking_shares": lambda model: [
+        *grid(BLOCKED, ("test",), ("shared", "sigmoid-2", "sigmoid-5"), RELATIONS, model=model),
+        *grid(("pruned",), ("all",), ("shared", "sigmoid-2", "sigmoid-5"), model=model),
+    ],
 }
 
 
@@ -66,14 +118,23 @@ def measures(*stages: str) -> pd.DataFrame:
     frame = pd.DataFrame(rows).assign(n=40)
     frame["value"] = 1000.0 + np.arange(len(frame))
     frame["ci_low"], frame["ci_high"] = frame["value"] - 0.5, frame["value"] + 0.5
-    exact = frame["metric"].isin([*tables.COUNTS, "pruned", "p_value", "cohens_d", "steps", "truncation"])
+    exact = frame["metric"].isin([*tables.COUNTS, "pruned", "p_value", "cohens_d", "steps", "truncation", "cosine"])
     frame.loc[exact, ["ci_low", "ci_high"]] = math.nan
     return frame.sample(frac=1, random_state=0)[COLUMNS]
 
 
 def selected(name: str) -> pd.DataFrame:
     """What a table takes of the stages that stand behind it."""
-    own = {"blocking": ("blocking",), "editors": ("editing",)}
+    own = {
+        "blocking": ("blocking",),
+        "editors": ("editing",),
+        "controls": ("reversal", "perplexity", "controls"),
+        "mask_shares": ("reversal", "perplexity", "shares"),
+        "training_size": ("reversal", "sizes"),
+        "transfer": ("transfer",),
+        "layers": ("layers",),
+        "blocking_shares": ("blocking_shares",),
+    }
     stages = own.get(name, ("reversal", "perplexity", "facts"))
     return tables.select(measures(*stages), name)
 
@@ -84,7 +145,6 @@ def test_a_table_takes_its_measures_whole(name, size):
     assert list(chosen.columns) == COLUMNS
     assert len(chosen) == size
     assert set(chosen["metric"]) == set(wanted.metrics)
-    assert list(chosen["metric"].unique()) == list(wanted.metrics)
     assert (set(chosen["relation"]) == {"all"}) != wanted.by_relation
 
 
@@ -96,12 +156,12 @@ def test_every_table_is_tested():
 def test_every_measure_stands_in_its_cell(name):
     chosen, layout = selected(name), tables.TABLES[name]
     wide = tables.wide(chosen, name)
-    rows = ["model", *layout.rows]
+    rows = ["model", *(["method"] if name == "layers" else []), *layout.rows]
     assert list(wide.columns[: len(rows)]) == rows
     column = layout.columns[0] if layout.columns else None
     for _, row in chosen.iterrows():
         line = one(wide, **{key: row[key] for key in rows})
-        assert line[row[column] if column else "value"] == tables.cell(row)
+        assert line[row[column] if column else "value"] == tables.cell(row.to_dict())
     assert (wide.drop(columns=rows) != "").to_numpy().sum() == len(chosen)
 
 
@@ -110,10 +170,10 @@ def test_a_table_for_readers_shows_every_cell_under_its_caption(name):
     chosen = selected(name)
     text, page = tables.markdown(chosen, name), tables.html(chosen, name)
     caption, lines = text.split("\n\n", 1)
-    title = name.capitalize() if name in ("blocking", "editors") else f"Table {name[-1]}"
+    title = f"Table {name[-1]}" if name.startswith("table") else name.replace("_", " ").capitalize()
     assert caption.startswith(f"**{title}.** {tables.TABLES[name].title}. Model ")
     assert lines.startswith("|") and lines.splitlines()[1].startswith("|:--")
-    for cell in chosen.apply(tables.cell, axis=1):
+    for cell in map(tables.cell, chosen.to_dict("records")):
         assert f"| {cell} " in lines
         assert f"<td>{cell}</td>" in page
 
@@ -124,11 +184,40 @@ def test_masks_and_splits_stand_in_a_readers_order():
         assert tuple(tables.wide(selected(name), name).columns[3:]) == order
 
 
-def test_seeds_stand_in_the_rows_where_there_are_several():
-    both = pd.concat([measures("reversal"), measures("reversal").assign(seed=1)])
-    wide = tables.wide(tables.select(both, "table3"), "table3")
-    assert list(wide.columns) == ["model", "seed", "metric", "value"]
-    assert len(wide) == 24
+def test_rows_are_sorted_by_method_mask_and_number():
+    rows = tables.wide(selected("mask_shares"), "mask_shares")
+    shown = rows.loc[rows["model"] == "small", "mask"].tolist()
+    assert shown[:4] == ["original", "none", "shared", "layer_zeroed"]
+    assert shown[4:] == sorted(SHARES, key=lambda name: (name.rpartition("-")[0], float(name.rpartition("-")[2])))
+    sizes = tables.wide(selected("training_size"), "training_size")["mask"].drop_duplicates().tolist()
+    assert sizes == ["original", "shared", "random", "edits9", "edits30"]
+
+
+def test_several_seeds_are_a_mean_and_a_spread():
+    table = tables.select(measures("reversal", "perplexity"), "table2")
+    both = pd.concat([table, table.assign(seed=1, value=table["value"] + 2.0)])
+    wide, alone = tables.wide(both, "table2"), tables.wide(table, "table2")
+    assert list(wide.columns) == list(alone.columns) and len(wide) == len(alone)
+    first = table[
+        (table["model"] == "small") & (table["metric"] == "rsr") & (table["split"] == "test") & (table["mask"] == "shared")
+    ]
+    cell = one(wide, model="small", metric="rsr", split="test")["shared"]
+    assert cell == f"{first['value'].iloc[0] + 1:.3f} ± {np.std([0.0, 2.0], ddof=1):.3f}"
+    assert "standard deviation" in table_caption("t", both) and "standard deviation" not in table_caption("t", table)
+
+
+@pytest.mark.parametrize(("pruned", "warned"), [(0.0, True), (0.1, False), (1.0, True)])
+def test_a_mask_that_prunes_nothing_or_everything_is_named_in_the_table(pruned, warned):
+    table = tables.select(measures("reversal", "perplexity"), "table2")
+    of_mask = (table["metric"] == "pruned") & (table["mask"] == "shared") & (table["model"] == "small")
+    text = tables.markdown(table.assign(value=table["value"].where(~of_mask, pruned)), "table2")
+    assert ("Warning" in text) == warned
+    assert (f"shared of small, seed 0 ({pruned:.0%})" in text) == warned
+
+
+def test_states_that_masks_share_stand_once():
+    twice = pd.concat([measures("reversal", "perplexity"), measures("reversal", "perplexity")])
+    assert len(tables.select(twice, "table2")) == SIZES["table2"]
 
 
 @pytest.mark.parametrize("name", sorted(tables.TABLES))
@@ -151,7 +240,7 @@ def test_a_table_without_measures_is_refused(name):
     ],
 )
 def test_a_cell_reads_as_people_write(metric, value, low, high, text):
-    assert tables.cell(pd.Series({"metric": metric, "value": value, "ci_low": low, "ci_high": high})) == text
+    assert tables.cell({"metric": metric, "value": value, "ci_low": low, "ci_high": high}) == text
 
 
 def test_a_tables_caption_names_its_sample():
@@ -170,6 +259,7 @@ def test_a_tables_caption_names_its_sample():
         ({"decomposition": pd.DataFrame({"case_id": [1, 1, 2]}), "layer": 3}, "2 test facts"),
         ({"kl": pd.DataFrame({"case_id": [1, 2, 3, 3]})}, "3 test facts"),
         ({"blocking": pd.DataFrame({"relation": ["all", "all", "P1"], "n": [9, 8, 99]})}, "9 test facts"),
+        ({"measures": pd.DataFrame({"metric": ["rsr", "kl"], "n": [9, 99]})}, "9 facts at most"),
         ({"training": pd.DataFrame({"epoch": range(12)})}, "12 epochs over the training facts"),
         ({"structure": pd.DataFrame({"dimension": range(7)})}, "7 output dimensions; no facts enter"),
         ({"keep": np.ones((2, 2))}, "the mask itself; no facts enter"),

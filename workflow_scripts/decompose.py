@@ -2,20 +2,22 @@
 
 import job
 from onemask.decomposition import decompose
-from onemask.edit_tables import join_facts, read_edits, stack_edits
+from onemask.edit_tables import join_facts, layer_edits, read_edits
 from onemask.files import read_table, write_table
+from onemask.mask_plan import MAIN
 from onemask.masks import read_mask
 from onemask.models import load_model
+from onemask.states import State, unmasked
 
 
 def main(smk):
     model = load_model(smk.input.model, smk.params.device, smk.params.dtype)
     table = read_edits(smk.input.edits)
-    table = table.iloc[:: max(1, len(table) // smk.params.facts)].iloc[: smk.params.facts]
-    facts, edits = join_facts(read_table(smk.input.facts, "facts"), table), stack_edits(table, model)
-    mask = read_mask(smk.input.mask, model)
-    states = {"original": (None, None), "edited": (edits, None), "shared": (edits, mask.keep)}
-    parts = decompose(model, facts, mask.layer, states)
+    facts, edits = join_facts(read_table(smk.input.facts, "facts"), table), layer_edits(table, model)
+    mask = read_mask(smk.input.mask, model, edits)
+    chosen = list(range(len(facts)))[:: max(1, len(facts) // smk.params.facts)][: smk.params.facts]
+    states = [state[chosen] for state in (*unmasked(edits), State(MAIN, edits.update, mask.keep.to(edits.device)))]
+    parts = decompose(model, facts.iloc[chosen], edits, states)
     write_table(smk.output.decomposition, "decomposition", parts, job.provenance(smk, model.info))
 
 

@@ -8,33 +8,37 @@ from onemask.figures.compose import compose, save
 from onemask.files import read_table, write_text
 from onemask.masks import read_mask
 
-
-def test_split(path):
-    table = read_table(path, "measures")
-    return {"reversal": table[table["split"] == "test"]}
-
-
 READERS = {
-    "decomposition": lambda path: {"decomposition": read_table(path, "decomposition")},
-    "blocking": lambda path: {"blocking": read_table(path, "measures")},
-    "reversal": test_split,
-    "perplexity": lambda path: {"perplexity": read_table(path, "measures")},
-    "kl": lambda path: {"kl": read_table(path, "reversal")},
-    "structure": lambda path: {"structure": read_table(path, "mask_structure")},
-    "training": lambda path: {"training": read_table(path, "mask_training")},
+    "decomposition": "decomposition",
+    "blocking": "measures",
+    "reversal": "measures",
+    "perplexity": "measures",
+    "kl": "reversal",
+    "structure": "mask_structure",
+    "training": "mask_training",
 }
+
+
+def of_model(kind, path, params, inputs):
+    """A figure's arguments from one model's file."""
+    if kind == "mask":
+        mask = read_mask(path)
+        return {"layer": mask.layer} if "decomposition" in inputs else {"keep": mask.keep.numpy()}
+    table = read_table(path, READERS[kind])
+    return {kind: table[table["split"] == params.test_split] if kind == "reversal" else table}
 
 
 def main(smk):
     module = importlib.import_module(f"onemask.figures.{smk.params.name}")
     tables = {label: {} for label in smk.params.labels}
     for kind, paths in smk.input.items():
+        if kind == "study":
+            table = read_table(paths, "measures").query("relation == 'all'")
+            for label, model in zip(smk.params.labels, smk.params.models, strict=True):
+                tables[label]["measures"] = table[table["model"] == model]
+            continue
         for label, path in zip(smk.params.labels, [paths] if isinstance(paths, str) else paths, strict=True):
-            if kind == "mask":
-                mask = read_mask(path)
-                tables[label] |= {"layer": mask.layer} if "decomposition" in smk.input.keys() else {"keep": mask.keep.numpy()}
-            else:
-                tables[label] |= READERS[kind](path)
+            tables[label] |= of_model(kind, path, smk.params, set(smk.input.keys()))
     figure = compose(module.draw, tables, module.SIZE)
     save(figure, smk.output.pdf)
     save(figure, smk.output.png)

@@ -38,7 +38,7 @@ def main(smk):
         ),
         job.Progress(len(facts), "edits"),
     )
-    edited = edit(task, smk.wildcards.method, smk.params.settings, smk.params.editor, smk.params.easyeditor)
+    edited = edit(task, smk.params.method, smk.params.settings, smk.params.editor, smk.params.easyeditor)
     write_table(
         smk.output.edits, "edits", edits_table(model, facts, edited, smk.params.together, smk.params.batch_tokens), source
     )

@@ -1,12 +1,12 @@
-"""Edit the test facts of one relation again, under the active mask."""
+"""Edit test facts again, under the active mask."""
 
 from pathlib import Path
 
 import job
 from onemask.batching import Journal
 from onemask.blocking import block
-from onemask.edit_tables import join_facts, read_edits, stack_edits
-from onemask.editing import settings_of
+from onemask.edit_tables import join_facts, layer_edits, read_edits
+from onemask.editing import edit
 from onemask.editors.base import Task
 from onemask.files import read_table, sha256, write_table
 from onemask.masks import read_mask
@@ -18,7 +18,7 @@ from onemask.templates import choose
 def main(smk):
     model = load_model(smk.input.model, smk.params.device, smk.params.dtype)
     table = read_edits([smk.input.edits])
-    facts, edits = join_facts(read_table(smk.input.facts, "facts"), table), stack_edits(table, model)
+    facts, edits = join_facts(read_table(smk.input.facts, "facts"), table), layer_edits(table, model)
     source = job.provenance(smk, model.info)
     task = Task(
         model,
@@ -33,8 +33,16 @@ def main(smk):
         ),
         job.Progress(len(facts), "edits"),
     )
-    keep, settings = read_mask(smk.input.mask, model).keep, settings_of("rome", smk.params.settings)
-    blocked = block(task, facts, edits, table["steps"], keep, settings, smk.params.batch_tokens)
+    keep = read_mask(smk.input.mask, model, edits).keep.to(edits.device)
+    blocked = block(
+        task,
+        facts,
+        edits.update,
+        table.drop_duplicates("case_id")["steps"],
+        keep,
+        lambda task: edit(task, smk.params.method, smk.params.settings),
+        smk.params.batch_tokens,
+    )
     write_table(smk.output.blocking, "blocking", blocked, source)
     task.journal.clear()
 

@@ -7,7 +7,7 @@ from onemask.measures import blocking_measures
 
 def main(smk):
     key = {"model": smk.wildcards.model, "method": smk.wildcards.method}
-    table = blocking_measures(read_tables(smk.input.blocking, "blocking"), int(smk.wildcards.seed), **key)
+    table = blocking_measures(read_tables(smk.input.blocking, "blocking"), smk.wildcards.mask, int(smk.wildcards.seed), **key)
     write_table(smk.output.measures, "measures", table, job.provenance(smk))
 
 

@@ -1,7 +1,5 @@
 """From edits to success by method, split and relation, with intervals."""
 
-import pandas as pd
-
 import job
 from onemask.files import read_tables, write_table
 from onemask.measures import editing_measures
@@ -11,7 +9,7 @@ def main(smk):
     key = {"model": smk.wildcards.model, "method": smk.wildcards.method}
     table = read_tables(smk.input.edits, "edits")
     rows = editing_measures(table, smk.wildcards.split, smk.params.seed, **key)
-    write_table(smk.output.measures, "measures", pd.DataFrame(rows), job.provenance(smk))
+    write_table(smk.output.measures, "measures", rows, job.provenance(smk))
 
 
 job.run(globals(), main, torch_threads=False)

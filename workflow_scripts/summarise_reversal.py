@@ -1,23 +1,30 @@
-"""From scored facts to RSR, Top-1, KL (and table 3's confidence) with intervals."""
-
-import pandas as pd
+"""From scored facts to RSR, Top-1, KL (and table 3's confidence, neighbourhoods) with intervals."""
 
 import job
 from onemask import measures
 from onemask.files import read_table, write_table
-from onemask.masks import masks_of_states, pruned_share, read_mask
+from onemask.mask_plan import MAIN
+from onemask.masks import read_mask
 
 
 def main(smk):
-    key = {"model": smk.wildcards.model, "method": smk.wildcards.method}
-    seed = int(smk.wildcards.seed)
+    wildcards, seed = smk.wildcards, int(smk.wildcards.seed)
+    key = {"model": wildcards.model, "method": wildcards.method}
+    mask = read_mask(smk.input.mask)
     tables = {split: read_table(path, "reversal") for split, path in zip(smk.params.split_names, smk.input.reversal, strict=True)}
-    masks = masks_of_states(read_mask(smk.input.mask), seed)
-    rows = [
-        measures.reversal_measures(tables, {name: pruned_share(keep) for name, keep in masks.items()}, seed, **key),
-        measures.confidence_measures(tables["test"], seed, **key),
-    ]
-    write_table(smk.output.measures, "measures", pd.concat(rows), job.provenance(smk))
+    covered = set().union(*(table["state"] for table in tables.values())) - {"original", "edited", "clipped"}
+    pruned = {state: 1.0 if state == "layer_zeroed" else mask.pruned for state in sorted(covered)}
+    rows = measures.pruned_measures(pruned, seed, **key)
+    trained = {"mask": wildcards.mask, "split": "all", **key}
+    rows.append(measures.single("training_edits", mask.provenance["edits"], mask.provenance["edits"], seed, **trained))
+    for split, table in tables.items():
+        rows += measures.reversal_measures(table, split, seed, **key)
+    test = smk.params.test_split
+    if wildcards.mask == MAIN:
+        rows += measures.confidence_measures(tables[test], test, seed, **key)
+    for path in smk.input.neighborhood:
+        rows += measures.neighborhood_measures(read_table(path, "reversal"), test, seed, **key)
+    write_table(smk.output.measures, "measures", rows, job.provenance(smk))
 
 
 job.run(globals(), main, torch_threads=False)

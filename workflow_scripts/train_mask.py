@@ -1,21 +1,32 @@
-"""Train the shared mask on all training edits."""
+"""Train a mask on the training edits, or on those that its plan chooses."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 import job
 from onemask import mask_training
-from onemask.edit_tables import join_facts, read_edits, stack_edits
+from onemask.edit_tables import join_facts, layer_edits, read_edits
 from onemask.files import read_table, sha256, write_table
+from onemask.mask_settings import MaskSettings
 from onemask.masks import Mask, pruned_share, write_mask
 from onemask.models import load_model
+from onemask.training_facts import choose
 
 
 def main(smk):
     model = load_model(smk.input.model, smk.params.device, smk.params.dtype)
+    seed, plan = int(smk.wildcards.seed), smk.params.plan
+    settings = MaskSettings(**smk.params.mask | plan["settings"])
     table = read_edits(smk.input.edits)
-    facts, edits = join_facts(read_table(smk.input.facts, "facts"), table), stack_edits(table, model)
-    settings = mask_training.MaskSettings(**smk.params.mask)
+    every = join_facts(read_table(smk.input.facts, "facts"), table)
+    facts = choose(every, plan["left_out"], plan["edits"], smk.params.seed)
+    if plan["edits"]:
+        settings = replace(settings, epochs=round(settings.epochs * len(every) / len(facts)))
+    edits = layer_edits(table[table["case_id"].isin(facts["case_id"])], model)
+    swapped = np.random.default_rng(seed).random(len(facts)) < 0.5 if plan["shuffled"] else None
     meter = job.Progress(settings.epochs, "epochs")
     source = job.provenance(smk, model.info)
     checkpoint = Path(smk.output.mask + ".checkpoint")
@@ -24,7 +35,8 @@ def main(smk):
         facts,
         edits,
         settings,
-        int(smk.wildcards.seed),
+        seed,
+        swapped,
         checkpoint,
         job.digest([source, *(sha256(path) for path in smk.input.edits)]),
         lambda row: (meter(row["epoch"] + 1), logging.info("%s", row)),
@@ -32,7 +44,7 @@ def main(smk):
     if pruned_share(keep) in (0.0, 1.0):
         logging.warning("the mask prunes %s of the matrix: choose another gamma", pruned_share(keep))
     write_table(smk.output.training, "mask_training", history, source)
-    write_mask(smk.output.mask, Mask(edits.layer, keep, theta), source)
+    write_mask(smk.output.mask, Mask(edits.layer, keep, theta), source | {"edits": len(facts)})
     checkpoint.unlink(missing_ok=True)
 
 

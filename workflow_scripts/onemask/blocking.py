@@ -1,10 +1,11 @@
 """Does an edit still succeed while the mask is active? (figure 6)"""
 
+from collections.abc import Callable
+
 import pandas as pd
 from torch import Tensor
 
-from onemask.editors import rome
-from onemask.editors.base import Task
+from onemask.editors.base import Edited, Task
 from onemask.edits import FactoredEdits, masked_weight
 from onemask.models import Model
 from onemask.scoring import fact_batches, probe, score
@@ -31,18 +32,18 @@ def block(
     edits: FactoredEdits,
     steps: pd.Series,
     keep: Tensor,
-    settings: rome.Settings,
+    edit: Callable[[Task], Edited],
     batch_tokens: int,
 ) -> pd.DataFrame:
     """The `blocking` table of four conditions, from existing edits and from new ones made while the layer computes W * K.
 
     unmasked, masked_after: the existing edits, judged with W + r u^T and with (W + r u^T) * K. masked: the new edits, judged
     with (W + r u^T) * K, the mask active throughout. masked_weights: the same, judged with W * K + r u^T, where the mask
-    covers the old weights but not the update. task: the model, `facts` and templates of the new edits.
+    covers the old weights but not the update. task: the model, `facts` and templates of the new edits, which `edit` makes.
     """
     model = task.model
     with masked_weight(model, edits.layer, keep):
-        made = rome.edit(task, settings)
+        made = edit(task)
         new = made.layers[0].to(model.device)
         over_masked = success(model, facts, new, None, batch_tokens)
     before, during = steps.to_numpy(), made.steps.numpy()

@@ -14,6 +14,9 @@ def facts_shown(tables: dict[str, object]) -> str:
     if "blocking" in tables:
         frame = tables["blocking"]
         return f"{int(frame.loc[frame['relation'] == 'all', 'n'].max())} test facts"
+    if "measures" in tables:
+        shown = tables["measures"]
+        return f"{int(shown.loc[shown['metric'] == 'rsr', 'n'].max())} facts at most"
     if "training" in tables:
         return f"{len(tables['training'])} epochs over the training facts"
     if "structure" in tables:
@@ -31,9 +34,18 @@ def figure_caption(name: str, description: str, tables: dict[str, dict[str, obje
 
 
 def table_caption(title: str, table: pd.DataFrame) -> str:
-    """Caption in reStructuredText: title, models, methods, seeds, and the number of facts by split."""
+    """Caption in reStructuredText: title, models, methods, seeds, the number of facts by split, and masks that are no masks."""
     sizes = table[(table["relation"] == "all") & ~table["metric"].isin(["pruned"])].groupby("split", sort=False)["n"].max()
     parts = [f"{split}: n = {count}" for split, count in sizes.items()]
     models, methods, seeds = (", ".join(map(str, table[key].unique())) for key in ("model", "method", "seed"))
     sample = f"Model {models}; method {methods.upper()}; seed {seeds}; {', '.join(parts)}."
-    return f"{title}. {sample} Brackets: 95% bootstrap intervals over facts.\n"
+    spread = " Several seeds: mean ± standard deviation over them." if table["seed"].nunique() > 1 else ""
+    brackets = "Brackets: 95% bootstrap intervals over facts, stratified by relation."
+    return f"{title}. {sample} {brackets}{spread}{_degenerate(table)}\n"
+
+
+def _degenerate(table: pd.DataFrame) -> str:
+    """A warning where a trained mask removes nothing or everything."""
+    found = table[(table["metric"] == "pruned") & table["value"].isin([0.0, 1.0]) & (table["mask"] != "layer_zeroed")]
+    names = [f"{row.mask} of {row.model}, seed {row.seed} ({row.value:.0%})" for row in found.itertuples()]
+    return f" **Warning: masks that prune nothing or everything: {'; '.join(names)}; choose another gamma.**" if names else ""

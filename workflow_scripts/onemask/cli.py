@@ -1,4 +1,4 @@
-"""The command `onemask`: edit a model with one's own facts, and write an edited checkpoint."""
+"""The command `onemask`: edit a model with one's own facts, write an edited checkpoint, and compare layers."""
 
 import argparse
 import logging
@@ -8,11 +8,13 @@ from pathlib import Path
 
 from onemask.errors import OnemaskError
 
-DESCRIPTION = "Edit facts in a language model, and write an edited checkpoint. Everything else is the pipeline's (README.md)."
+DESCRIPTION = (
+    "Edit facts in a language model, write an edited checkpoint, compare layers. Everything else is the pipeline's (README.md)."
+)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line. What it means is in `edit` and `apply`."""
+    """The command line. What it means is in `own_edits` and `own_layers`."""
     top = argparse.ArgumentParser("onemask", description=DESCRIPTION)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     edit = commands.add_parser("edit", help="edit one's own facts; writes the pipeline's Parquet of edits")
@@ -37,6 +39,11 @@ def parser() -> argparse.ArgumentParser:
     apply.add_argument("--edits", required=True, metavar="PARQUET", help="file of edits; all of them are applied")
     apply.add_argument("--remove", type=int, nargs="+", default=[], metavar="CASE_ID", help="leave these facts' edits out")
     apply.add_argument("--out", required=True, metavar="DIR", help="folder to write; must not exist")
+    layers = commands.add_parser("layers", help="print how much the keys of subjects share in each layer, to choose one to edit")
+    layers.add_argument("--model", required=True, metavar="DIR|HUB_ID", help="folder of a checkpoint, or its name on the hub")
+    layers.add_argument("--facts", metavar="JSONL", help="prompt, subject, target_new, target_true (default: the embedded facts)")
+    layers.add_argument("--device", default="cpu", help="torch device (default: cpu)")
+    layers.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="of the weights (default: float32)")
     return top
 
 
@@ -49,13 +56,15 @@ def main(arguments: list[str] | None = None) -> None:
     # torch and transformers are slow to import: only once the command line is right
     from transformers.utils import logging as transformers_logging
 
-    from onemask import own_edits
+    from onemask import own_edits, own_layers
 
     transformers_logging.disable_progress_bar()
 
     try:
         if given.command == "edit":
             own_edits.edit(given)
+        elif given.command == "layers":
+            print(own_layers.layers(given.model, given.facts, given.device, given.dtype))
         else:
             own_edits.apply(given.model, Path(given.edits), given.remove, Path(given.out))
     except OnemaskError as error:

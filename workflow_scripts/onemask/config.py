@@ -113,12 +113,33 @@ def check_methods(config: dict, root: Path) -> None:
     for method in named:
         if method not in known:
             raise OnemaskError(f"methods out of {', '.join(known)}", repr(method), "Correct methods or compare.")
-        if method in config["methods"] and method != "rome":
-            raise OnemaskError("rome in methods, the only one that is masked so far", method, "Put it into compare.")
         if config["editor"] == "easyeditor" and method not in ("rome", "memit"):
             raise OnemaskError("rome or memit, which EasyEdit can run here", method, "Leave it out, or set editor: onemask.")
     if len(named) != len(set(named)):
         raise OnemaskError("each method once in methods and compare", str(named), "Leave out the second.")
+
+
+def check_studies(config: dict, models: dict[str, dict], methods: dict[str, dict]) -> None:
+    """OnemaskError when a study asks for what its methods or layers do not allow."""
+    studies, first = config["studies"], config["methods"][0]
+    named = {*config["methods"], *config["compare"]}
+    if set(studies["transfer"]) - named:
+        found = f"{sorted(set(studies['transfer']) - named)}"
+        raise OnemaskError("studies.transfer out of methods and compare", found, "Add them to compare.")
+    if studies["transfer"] and studies["transfer"][0] not in config["methods"]:
+        raise OnemaskError("a method of methods first in studies.transfer", studies["transfer"][0], "Begin with one of methods.")
+    if studies["layers"] and (methods[first]["together"] or "layer" not in methods[first]["properties"]):
+        raise OnemaskError(
+            "a first method that edits one layer, for studies.layers", first, "Put rome first, or leave layers out."
+        )
+    if studies["folds"] and not 2 <= studies["folds"] <= len(config["facts"]["relations"]):
+        found = f"studies.folds: {studies['folds']} of {len(config['facts']['relations'])} relations"
+        raise OnemaskError("between two folds and one a relation", found, "Correct studies.folds.")
+    for model, settings in models.items():
+        layers = {method: settings["editing"][method] for method in studies["transfer"]}
+        last = {method: chosen.get("layer", chosen.get("layers", [None])[-1]) for method, chosen in layers.items()}
+        if len(set(last.values())) > 1:
+            raise OnemaskError(f"methods of studies.transfer that edit {model} in one last layer", f"{last}", "Leave some out.")
 
 
 def load_run(config: dict, root: Path) -> dict:
@@ -159,4 +180,5 @@ def load_run(config: dict, root: Path) -> dict:
             raise OnemaskError(f"a corpus for {purpose}", found, f"Take another one for corpora.{purpose}.")
         sources[name] = content["source"]
     models = {name: load_model_settings(name, config, root) for name in config["models"]}
+    check_studies(config, models, editing_methods(root))
     return {**config, "model_settings": models, "corpus_sources": sources, "method_entries": editing_methods(root)}

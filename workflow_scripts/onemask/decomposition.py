@@ -4,13 +4,16 @@ The exact form folds the final norm, whose scale at that position is fixed, so t
 to the logit. The unfolded form is the released code's: the component's output times the unembedding column, no norm.
 """
 
+import contextlib
+
 import pandas as pd
 import torch
 from torch import Tensor
 
-from onemask.edits import FactoredEdits, edited_layer
+from onemask.edits import LayerEdits, edited_layer
 from onemask.forward import causal_mask, embed, last, run_blocks
 from onemask.models import Model
+from onemask.states import State
 from onemask.tokens import Padded, encode, encode_target, pad
 
 
@@ -54,10 +57,8 @@ def fold(model: Model, parts: Tensor, stream: Tensor, columns: Tensor) -> tuple[
 
 
 @torch.inference_mode()
-def decompose(
-    model: Model, facts: pd.DataFrame, layer: int, states: dict[str, tuple[FactoredEdits | None, Tensor | None]]
-) -> pd.DataFrame:
-    """The `decomposition` table of the first tokens of both objects; `states` maps a name to (edits, mask)."""
+def decompose(model: Model, facts: pd.DataFrame, edits: LayerEdits, states: list[State]) -> pd.DataFrame:
+    """The `decomposition` table of the first tokens of both objects, in every state."""
     tokens = pad(
         [
             encode(model.tokenizer, prompt.replace("{}", subject))
@@ -66,8 +67,9 @@ def decompose(
     )
     objects = {"true": "target_true", "new": "target_new"}
     frames = []
-    for state, (edits, keep) in states.items():
-        with edited_layer(model, layer, edits, keep):
+    for state in states:
+        others = contextlib.nullcontext() if state.update is None else edits.others_applied(model)
+        with others, edited_layer(model, edits.layer, state.update, state.keep):
             names, parts, stream = components(model, tokens)
         for token, column in objects.items():
             ids = torch.tensor([encode_target(model.tokenizer, text)[0] for text in facts[column]], device=model.device)
@@ -81,7 +83,7 @@ def decompose(
                     pd.DataFrame(
                         {
                             "case_id": facts["case_id"].to_numpy(),
-                            "state": state,
+                            "state": state.name,
                             "token": token,
                             "layer": at,
                             "component": component,

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from onemask.editors.base import Edited
-from onemask.edits import FactoredEdits, applied
+from onemask.edits import BatchEdit, FactoredEdits, LayerEdits, applied
 from onemask.errors import OnemaskError
 from onemask.files import read_tables
 from onemask.models import Model
@@ -101,13 +101,15 @@ def stack_layers(table: pd.DataFrame, model: Model | None = None) -> list[Factor
     return found
 
 
-def stack_edits(table: pd.DataFrame, model: Model | None = None) -> FactoredEdits:
-    """`stack_layers` of edits of a single layer; OnemaskError when they are of several."""
-    layers = stack_layers(table, model)
-    if len(layers) != 1:
-        found = f"layers {[part.layer for part in layers]}"
-        raise OnemaskError("edits of one layer", found, "Make the edits again with one config.")
-    return layers[0]
+def layer_edits(table: pd.DataFrame, model: Model | None = None) -> LayerEdits:
+    """`stack_layers` as a mask meets them; OnemaskError when edits that are each on their own are of several layers."""
+    *others, last = stack_layers(table, model)
+    if table["together"].all():
+        return LayerEdits(BatchEdit(last.layer, last.sum()), tuple(others))
+    if others or table["together"].any():
+        found = f"layers {[part.layer for part in (*others, last)]}"
+        raise OnemaskError("edits of one layer, or all made together", found, "Make the edits again with one config.")
+    return LayerEdits(last)
 
 
 def join_facts(facts: pd.DataFrame, edits: pd.DataFrame) -> pd.DataFrame:

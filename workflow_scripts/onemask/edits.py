@@ -1,7 +1,8 @@
 """Low-rank edits as data, and the layer they change.
 
 W_hat = W + sum_j r_j u_j^T. Under an elementwise mask K the edited layer computes
-((W + r u^T) * K) k = (W * K) k + r * (K (u * k)), so one batch may hold another edit in every row (method.md section 4).
+((W + r u^T) * K) k = (W * K) k + r * (K (u * k)), so one batch may hold another edit in every row (method.md section 4). Facts
+edited together make one update for every row.
 """
 
 import contextlib
@@ -53,28 +54,71 @@ class FactoredEdits:
         """The update of all facts together, (d_model, d_mlp)."""
         return self.r.flatten(0, 1).T @ self.u.flatten(0, 1)
 
+    def norms(self, keep: Tensor | None = None) -> Tensor:
+        """Frobenius norm of each fact's update, or of what a hard mask leaves of it, (N,)."""
+        dense = (self.dense(row) for row in range(len(self)))
+        return torch.stack([(part if keep is None else part * keep.to(part)).norm() for part in dense])
 
-def product(keys: Tensor, weight: Tensor, edits: FactoredEdits | None = None, keep: Tensor | None = None) -> Tensor:
+    def scaled(self, factors: Tensor) -> "FactoredEdits":
+        """Each fact's update times its factor, (N,)."""
+        return FactoredEdits(self.layer, self.u, self.r * factors[:, None, None])
+
+    def product(self, keys: Tensor, keep: Tensor | None) -> Tensor:
+        """What the updates, one a row and masked by `keep`, make of keys (rows, length, d_mlp): (rows, length, d_model)."""
+        keys = keys.to(self.u.dtype)
+        if keep is None:
+            return (keys @ self.u.mT) @ self.r
+        if self.u.shape[1] == 1:
+            return self.r * ((self.u * keys) @ keep.to(keys).T)
+        # of higher rank: the masked matrices themselves cost less than a product for each component
+        return keys @ ((self.r.mT @ self.u) * keep.to(keys)).mT
+
+
+@dataclass(frozen=True)
+class BatchEdit:
+    """One update for every row, as of facts edited together: matrix (d_model, d_mlp)."""
+
+    layer: int
+    matrix: Tensor
+
+    def __getitem__(self, rows) -> "BatchEdit":
+        return self
+
+    def norms(self, keep: Tensor | None = None) -> Tensor:
+        """Frobenius norm of the update, or of what a hard mask leaves of it, (1,)."""
+        return (self.matrix if keep is None else self.matrix * keep.to(self.matrix)).norm()[None]
+
+    def scaled(self, factors: Tensor) -> "BatchEdit":
+        """The update times a factor, (1,)."""
+        return BatchEdit(self.layer, self.matrix * factors)
+
+    def product(self, keys: Tensor, keep: Tensor | None) -> Tensor:
+        """What the update, masked by `keep`, makes of keys (rows, length, d_mlp): (rows, length, d_model)."""
+        matrix = self.matrix.to(keys)
+        return keys @ (matrix if keep is None else matrix * keep.to(keys)).T
+
+
+Update = FactoredEdits | BatchEdit
+
+
+def product(
+    keys: Tensor, weight: Tensor, update: Update | None = None, keep: Tensor | None = None, restores: bool = False
+) -> Tensor:
     """What the (edited, masked) matrix makes of its input: (rows, length, d_model).
 
-    keys: (rows, length, d_mlp). weight: (d_model, d_mlp). edits: one a row, or None. keep: mask K, (d_model, d_mlp), of
-    any real type, or None for all ones.
+    keys: (rows, length, d_mlp). weight: (d_model, d_mlp). keep: mask K, (d_model, d_mlp), of any real type, or None for all
+    ones. restores: where K is 0 the weight is what it was before the edit, not zero.
     """
-    out = keys @ (weight if keep is None else weight * keep.to(weight)).T
-    if edits is None:
-        return out
-    if keep is None:
-        return out + ((keys.to(edits.u.dtype) @ edits.u.mT) @ edits.r).to(out.dtype)
-    coupled = edits.u[:, :, None, :] * keys[:, None]
-    return out + (edits.r[:, :, None, :] * (coupled @ keep.to(coupled).T)).sum(1).to(out.dtype)
+    out = keys @ (weight if keep is None or restores else weight * keep.to(weight)).T
+    return out if update is None else out + update.product(keys, keep).to(out.dtype)
 
 
 @contextlib.contextmanager
-def edited_layer(model: Model, layer: int, edits: FactoredEdits | None = None, keep: Tensor | None = None) -> Iterator[None]:
-    """Within the block, `layer` of the model computes with `edits` (row i of a batch under edit i) and mask `keep`."""
+def edited_layer(model: Model, layer: int, update: Update | None = None, keep: Tensor | None = None) -> Iterator[None]:
+    """Within the block, `layer` of the model computes with `update` (row i of a batch under edit i) and mask `keep`."""
 
     def replace(module, args, output):
-        changed = product(args[0], model.weight(layer), edits, keep)
+        changed = product(args[0], model.weight(layer), update, keep)
         return changed if model.bias(layer) is None else changed + model.bias(layer)
 
     hook = model.matrix(layer).register_forward_hook(replace)
@@ -121,3 +165,30 @@ def masked_weight(model: Model, layer: int, keep: Tensor) -> Iterator[None]:
             weight = model.weight(layer)
             weight.mul_(keep.to(weight))
         yield
+
+
+@dataclass(frozen=True)
+class LayerEdits:
+    """Edits as a mask meets them: `update` stands in the one layer that the mask covers, `others` in the weights of other layers.
+
+    update: FactoredEdits where each fact is an edit of its own (the mask covers its only layer), BatchEdit where all facts are
+    one edit (the mask covers the last edited layer, and the others keep their part of it).
+    """
+
+    update: Update
+    others: tuple[FactoredEdits, ...] = ()
+
+    @property
+    def layer(self) -> int:
+        return self.update.layer
+
+    @property
+    def device(self) -> torch.device:
+        return (self.update.matrix if isinstance(self.update, BatchEdit) else self.update.u).device
+
+    def __getitem__(self, rows) -> "LayerEdits":
+        return LayerEdits(self.update[rows], self.others)
+
+    def others_applied(self, model: Model) -> contextlib.AbstractContextManager[None]:
+        """Within the block the other layers are edited; afterwards their weights are what they were."""
+        return applied(model, self.others)

@@ -4,7 +4,6 @@ Each row of a batch is one text under its own edit, W_hat_i * K, in factored for
 once (method.md section 4).
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,140 +11,117 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from onemask.edits import FactoredEdits, product
+from onemask import parametrisations
+from onemask.cut_store import CutStore, cut_texts
+from onemask.edits import LayerEdits, Update, product
 from onemask.errors import OnemaskError
 from onemask.files import replacing
-from onemask.forward import Cut, finish, last, logits_at, split_at
+from onemask.forward import at_least_float32, finish, last
+from onemask.mask_settings import MaskSettings, Schedule, schedule
 from onemask.masks import pruned_share
 from onemask.models import Model
-from onemask.scoring import kl_divergence, probe, score
-from onemask.tokens import encode, encode_target, pad
-
-
-@dataclass(frozen=True)
-class MaskSettings:
-    """Constants of appendix A under the paper's symbols; see config/schemas for each one's source and unit.
-
-    parametrisation: "sigmoid" (the paper's, K = sigmoid(theta / tau), hard where K >= gamma) or "topk" (straight-through:
-    exactly the share `s_max` with the smallest theta is removed in every forward pass).
-    """
-
-    parametrisation: str
-    epochs: int
-    lr: float
-    batch_edits: int
-    gamma: float
-    s_max: float
-    delta_margin: float
-    beta_kl: float
-    theta_mean: float
-    theta_sd: float
-    tau_start: float
-    tau_decay: float
-    temperature_start: float
-    temperature_end: float
-    lambda_start: float
-    lambda_end: float
-    gradient_clip: float
-    validation_share: float
+from onemask.parametrisations import hard_mask
+from onemask.scoring import fact_batches, probe, score
+from onemask.tokens import batches, encode, encode_target
 
 
 @dataclass(frozen=True)
 class TrainingTexts:
     """Three texts an edit (prompt and paraphrases), edit-major, cut at the edited layer.
 
-    original: residual stream of the unedited model behind the last block at the last token, (rows, d_model).
-    true, new: first tokens of the objects, (rows,). edit: edit of each row, (rows,).
+    target: residual stream behind the last block at the last token of the model that the mask shall restore, (rows, d_model).
+    true, new: first tokens of the object to restore and of the one to suppress, (rows,). edit: edit of each row, (rows,).
     """
 
-    cut: Cut
-    original: Tensor
+    cuts: CutStore
+    target: Tensor
     true: Tensor
     new: Tensor
     edit: Tensor
 
 
 @torch.inference_mode()
-def _original(model: Model, cut: Cut, rows: int = 256) -> Tensor:
-    parts = []
-    for start in range(0, len(cut.lengths), rows):
-        part = cut[slice(start, start + rows)]
-        parts.append(last(finish(model, part, product(part.keys, model.weight(part.layer))), part.lengths))
-    return torch.cat(parts)
+def _streams(model: Model, cuts: CutStore, update: Update | None, edit: Tensor, settings: MaskSettings) -> Tensor:
+    """Residual streams of all texts behind the last block at the last token, under `update` or none."""
+    found = torch.empty(len(cuts.lengths), model.d_model, dtype=cuts.base.dtype, device=model.device)
+    for group in batches(cuts.lengths.tolist(), settings.batch_tokens):
+        cut = cuts[torch.tensor(group)]
+        made = product(cut.keys, model.weight(cuts.layer), None if update is None else update[edit[group]])
+        found[group] = last(finish(model, cut, made), cut.lengths)
+    return found
 
 
-def prepare(model: Model, layer: int, facts: pd.DataFrame) -> TrainingTexts:
-    """Everything about the training texts that the mask does not change."""
-    rows, true, new, edit = [], [], [], []
+def prepare(
+    model: Model,
+    edits: LayerEdits,
+    facts: pd.DataFrame,
+    settings: MaskSettings,
+    swapped: np.ndarray | None = None,
+    file: Path | None = None,
+) -> TrainingTexts:
+    """Everything about the training texts that the mask does not change.
+
+    swapped: (facts,), true where original and edited change places, in the objects and in the model to restore. file: where
+    what exceeds the settings' cache_mb is kept.
+    """
+    texts, true, new, edit = [], [], [], []
     for i, fact in enumerate(facts.itertuples()):
         for text in [fact.prompt.replace("{}", fact.subject), *fact.paraphrases]:
-            rows.append(encode(model.tokenizer, text))
+            texts.append(encode(model.tokenizer, text))
             true.append(encode_target(model.tokenizer, fact.target_true)[0])
             new.append(encode_target(model.tokenizer, fact.target_new)[0])
             edit.append(i)
-    cut = split_at(model, layer, pad(rows))
-    columns = (torch.tensor(column, device=model.device) for column in (true, new, edit))
-    return TrainingTexts(cut, _original(model, cut).clone(), *columns)
-
-
-def soft_mask(theta: Tensor, settings: MaskSettings, tau: float) -> Tensor:
-    """K as the forward pass uses it, differentiable in theta."""
-    if settings.parametrisation == "sigmoid":
-        return torch.sigmoid(theta / tau)
-    return hard_mask(theta, settings, tau).to(theta.dtype) + (theta - theta.detach())
-
-
-@torch.no_grad()
-def hard_mask(theta: Tensor, settings: MaskSettings, tau: float) -> Tensor:
-    """The binary mask, true where the weight is kept (K >= gamma)."""
-    if settings.parametrisation == "sigmoid":
-        return torch.sigmoid(theta / tau) >= settings.gamma
-    removed = round(settings.s_max * theta.numel())
-    keep = torch.ones(theta.numel(), dtype=torch.bool, device=theta.device)
-    keep[theta.flatten().argsort(stable=True)[:removed]] = False
-    return keep.view_as(theta)
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """What changes over training, at progress t / T in [0, 1]."""
-
-    tau: float
-    temperature: float
-    weight: float
-
-
-def schedule(settings: MaskSettings, progress: float) -> Schedule:
-    """tau decays exponentially; the KL temperature and the sparsity weight lambda grow linearly."""
-    return Schedule(
-        tau=settings.tau_start * math.exp(-settings.tau_decay * progress),
-        temperature=settings.temperature_start + progress * (settings.temperature_end - settings.temperature_start),
-        weight=settings.lambda_start + progress * (settings.lambda_end - settings.lambda_start),
-    )
+    true, new, edit = (torch.tensor(column, device=model.device) for column in (true, new, edit))
+    cuts = cut_texts(model, edits.layer, texts, settings.cache_mb, file)
+    target = _streams(model, cuts, None, edit, settings)
+    if edits.others:
+        del cuts  # before room for the next is taken
+        with edits.others_applied(model):
+            cuts = cut_texts(model, edits.layer, texts, settings.cache_mb, file)
+    if swapped is not None:
+        exchanged = torch.from_numpy(swapped).to(model.device)[edit]
+        target = torch.where(exchanged[:, None], _streams(model, cuts, edits.update, edit, settings), target)
+        true, new = torch.where(exchanged, new, true), torch.where(exchanged, true, new)
+    # a copy made outside inference mode, so that training may differentiate through what is computed from it
+    return TrainingTexts(cuts, target.clone(), true, new, edit)
 
 
 def terms(
-    model: Model,
-    texts: TrainingTexts,
-    rows: Tensor,
-    edits: FactoredEdits,
-    keep: Tensor,
-    temperature: float,
-    margin: float,
+    model: Model, texts: TrainingTexts, rows: Tensor, update: Update, keep: Tensor, temperature: float, settings: MaskSettings
 ) -> tuple[Tensor, Tensor]:
     """Restoration hinge (equation 1, mean over texts of max(0, L + margin)) and KL_T of the texts `rows` under mask `keep`."""
-    cut = texts.cut[rows]
-    hidden = finish(model, cut, product(cut.keys, model.weight(cut.layer), edits[texts.edit[rows]], keep))
-    logits = logits_at(model, last(hidden, cut.lengths))
-    log_probs = logits.log_softmax(-1)
+    cut = texts.cuts[rows]
+    rows = rows.to(model.device)
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        hidden = finish(model, cut, product(cut.keys, model.weight(cut.layer), update[texts.edit[rows]], keep))
+        logits = _tempered(model, last(hidden, cut.lengths), temperature)
+        with torch.no_grad():
+            target = _tempered(model, texts.target[rows], temperature).log_softmax(-1)
     at = torch.arange(len(rows), device=logits.device)
-    restoration = log_probs[at, texts.new[rows]] - log_probs[at, texts.true[rows]]
-    with torch.no_grad():
-        original = (logits_at(model, texts.original[rows]) / temperature).log_softmax(-1)
-    divergence = kl_divergence(original, (logits / temperature).log_softmax(-1)).mean()
-    return torch.relu(restoration + margin).mean(), temperature**2 * divergence
+    # the difference of two log-probabilities is that of their logits
+    restoration = temperature * (logits[at, texts.new[rows]] - logits[at, texts.true[rows]])
+    divergence = torch.nn.functional.kl_div(logits.log_softmax(-1), target, reduction="batchmean", log_target=True)
+    return torch.relu(restoration + settings.delta_margin).mean(), temperature**2 * divergence
+
+
+def _tempered(model: Model, hidden: Tensor, temperature: float) -> Tensor:
+    """Logits / temperature, (rows, vocabulary); dividing before the head, which has no bias, touches fewer numbers."""
+    return at_least_float32(model.head(model.final_norm(hidden) / temperature))
+
+
+def backward(
+    model: Model, texts: TrainingTexts, rows: Tensor, update: Update, keep: Tensor, now: Schedule, settings: MaskSettings
+) -> tuple[float, float]:
+    """Both terms' means over `rows`, in parts of similar length; the gradient of their weighted sum goes to the leaf `keep`."""
+    sums = torch.zeros(2, dtype=torch.float64)
+    for part in batches(texts.cuts.lengths[rows].tolist(), settings.batch_tokens):
+        restoration, divergence = terms(model, texts, rows[part], update, keep, now.temperature, settings)
+        share = len(part) / len(rows)
+        (share * (restoration + settings.beta_kl * divergence)).backward()
+        sums += share * torch.stack([restoration.detach(), divergence.detach()]).double().cpu()
+    return float(sums[0]), float(sums[1])
 
 
 @dataclass
@@ -154,7 +130,7 @@ class State:
 
     theta: Tensor
     optimiser: torch.optim.Optimizer
-    generator: torch.Generator
+    generator: Generator
     history: list[dict]
 
     def save(self, path: Path, fingerprint: str) -> None:
@@ -170,7 +146,7 @@ class State:
 
     def load(self, path: Path, fingerprint: str) -> None:
         """Take up a checkpoint of the same training; one of another is passed over."""
-        content = torch.load(path, weights_only=True)
+        content = torch.load(path, weights_only=True, map_location="cpu")
         if content["fingerprint"] != fingerprint:
             return
         with torch.no_grad():
@@ -181,7 +157,7 @@ class State:
 
 
 def new_state(model: Model, settings: MaskSettings, seed: int) -> State:
-    """Theta ~ N(theta_mean, theta_sd) and a fresh AdamW."""
+    """Theta ~ N(theta_mean, theta_sd), the same on every device, and a fresh AdamW."""
     generator = torch.Generator().manual_seed(seed)
     theta = settings.theta_mean + settings.theta_sd * torch.randn(model.d_model, model.d_mlp, generator=generator)
     theta = theta.to(model.device).requires_grad_(True)
@@ -198,47 +174,64 @@ def hold_out(count: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarra
     return np.sort(order[held:]), np.sort(order[:held])
 
 
+class Validation:
+    """Held-out edits, judged after each epoch as the test edits are after training."""
+
+    def __init__(self, model: Model, facts: pd.DataFrame, edits: LayerEdits, batch_tokens: int):
+        self.model, self.update, self.count = model, edits.update, len(facts)
+        self.groups = fact_batches(model, facts, batch_tokens)
+        parts = [facts.iloc[group] for group in self.groups]
+        self.top1 = [score(model, probe(model, edits.layer, part)).log_probs.argmax(-1) for part in parts]
+        with edits.others_applied(model):
+            self.probes = [probe(model, edits.layer, part) for part in parts]
+
+    def __call__(self, keep: Tensor) -> dict[str, float]:
+        """RSR, RSR of the first token, and Top-1 overlap under a binary mask."""
+        found = torch.zeros(3, dtype=torch.float64)
+        for group, probes, top1 in zip(self.groups, self.probes, self.top1, strict=True):
+            scores = score(self.model, probes, self.update[group], keep)
+            rates = (
+                scores.logp_true > scores.logp_new,
+                scores.first_true > scores.first_new,
+                scores.log_probs.argmax(-1) == top1,
+            )
+            found += torch.stack([rate.sum() for rate in rates])
+        names = ("validation_rsr", "validation_rsr_first_token", "validation_top1")
+        return dict(zip(names, (found / self.count).tolist(), strict=True))
+
+
 def train(
     model: Model,
     facts: pd.DataFrame,
-    edits: FactoredEdits,
+    edits: LayerEdits,
     settings: MaskSettings,
     seed: int,
+    swapped: np.ndarray | None = None,
     checkpoint: Path | None = None,
     fingerprint: str = "",
     progress: Callable[[dict], None] = lambda row: None,
 ) -> tuple[Tensor, Tensor, list[dict]]:
     """Train the shared mask on `edits` (one a fact, in order); returns theta, the hard mask, and the training curve.
 
-    With `checkpoint`, each epoch's state is kept there until the end and taken up again by a run with the same
-    `fingerprint`; the result is that of an unbroken run.
+    swapped: of `prepare`, for the control with shuffled labels. With `checkpoint`, each epoch's state is kept there until the
+    end and taken up again by a run with the same `fingerprint`; the result is that of an unbroken run.
 
     Raises OnemaskError when the loss is not finite (the checkpoint of the last good epoch stays).
     """
-    layer = edits.layer
-    training, validation = hold_out(len(facts), settings.validation_share, seed)
-    texts = prepare(model, layer, facts.iloc[training])
-    held = facts.iloc[validation]
-    probes = probe(model, layer, held)
-    reference = score(model, probes)
-    training_edits, held_edits = edits[torch.from_numpy(training)], edits[torch.from_numpy(validation)]
+    training, held = hold_out(len(facts), settings.validation_share, seed)
+    file = None if checkpoint is None else checkpoint.with_suffix(".cache")
+    swapped = None if swapped is None else swapped[training]
+    texts = prepare(model, edits[torch.from_numpy(training)], facts.iloc[training], settings, swapped, file)
+    update = edits.update[torch.from_numpy(training)]
+    validation = Validation(model, facts.iloc[held], edits[torch.from_numpy(held)], settings.batch_tokens)
     state = new_state(model, settings, seed)
     if checkpoint and checkpoint.exists():
         state.load(checkpoint, fingerprint)
     for epoch in range(len(state.history), settings.epochs):
         now = schedule(settings, epoch / max(1, settings.epochs - 1))
-        sums = run_epoch(model, texts, training_edits, settings, now, state, epoch)
+        sums = run_epoch(model, texts, update, settings, now, state, epoch, seed)
         keep = hard_mask(state.theta, settings, now.tau)
-        scores = score(model, probes, held_edits, keep)
-        row = {
-            "epoch": epoch,
-            **sums,
-            "tau": now.tau,
-            "pruned": pruned_share(keep),
-            "validation_rsr": float((scores.logp_true > scores.logp_new).double().mean()),
-            "validation_rsr_first_token": float((scores.first_true > scores.first_new).double().mean()),
-            "validation_top1": float((scores.log_probs.argmax(-1) == reference.log_probs.argmax(-1)).double().mean()),
-        }
+        row = {"epoch": epoch, **sums, "tau": now.tau, "pruned": pruned_share(keep), **validation(keep)}
         state.history.append(row)
         progress(row)
         if checkpoint:
@@ -250,29 +243,52 @@ def train(
 def run_epoch(
     model: Model,
     texts: TrainingTexts,
-    edits: FactoredEdits,
+    update: Update,
     settings: MaskSettings,
     now: Schedule,
     state: State,
     epoch: int,
+    seed: int,
 ) -> dict[str, float]:
     """One pass over all edits in random order; mean losses over its batches."""
-    order = torch.randperm(len(edits), generator=state.generator)
-    per_edit = len(texts.edit) // len(edits)
-    sums = {"loss": 0.0, "restoration": 0.0, "sparsity": 0.0, "kl": 0.0}
+    order = torch.randperm(int(texts.edit[-1]) + 1, generator=state.generator)
+    sums = dict.fromkeys(("loss", "restoration", "sparsity", "kl"), 0.0)
     chunks = order.split(settings.batch_edits)
     for number, chosen in enumerate(chunks):
-        rows = (chosen[:, None] * per_edit + torch.arange(per_edit)).flatten()
-        keep = soft_mask(state.theta, settings, now.tau)
-        restoration, divergence = terms(model, texts, rows, edits, keep, now.temperature, settings.delta_margin)
-        sparsity = (1 - keep).mean()
-        loss = restoration + now.weight * torch.relu(sparsity - settings.s_max) + settings.beta_kl * divergence
-        if not torch.isfinite(loss):
-            raise OnemaskError("a finite loss", f"{float(loss)} in batch {number} of epoch {epoch}", "Lower the learning rate.")
-        state.optimiser.zero_grad()
-        loss.backward()
+        rows = torch.isin(texts.edit.cpu(), chosen).nonzero()[:, 0]
+        # drawn anew for each batch from its place alone, so that a resumed training draws the same
+        draw = int(np.random.SeedSequence([seed, epoch, number]).generate_state(1)[0])
+        noise = Generator(model.device).manual_seed(draw)
+        found = step(model, texts, rows, update, settings, now, state, noise)
+        if not np.isfinite(found["loss"]):
+            place = f"{found['loss']} in batch {number} of epoch {epoch}"
+            raise OnemaskError("a finite loss", place, "Lower the learning rate; the last epoch's checkpoint was kept.")
+        for name, value in found.items():
+            sums[name] += value / len(chunks)
+    return sums
+
+
+def step(
+    model: Model,
+    texts: TrainingTexts,
+    rows: Tensor,
+    update: Update,
+    settings: MaskSettings,
+    now: Schedule,
+    state: State,
+    noise: Generator,
+) -> dict[str, float]:
+    """One update of theta on the texts `rows`; the losses before it. Theta stays where the loss is not finite."""
+    parametrisation = parametrisations.of(settings)
+    soft = parametrisation.soft(state.theta, now.tau, noise)
+    keep = soft.detach().requires_grad_(True)
+    restoration, divergence = backward(model, texts, rows, update, keep, now, settings)
+    sparsity = parametrisation.pruned(state.theta, soft)
+    penalty = now.weight * torch.relu(sparsity - settings.s_max)
+    state.optimiser.zero_grad()
+    ((soft * keep.grad).sum() + penalty).backward()
+    loss = restoration + float(penalty.detach()) + settings.beta_kl * divergence
+    if np.isfinite(loss):
         torch.nn.utils.clip_grad_norm_([state.theta], settings.gradient_clip)
         state.optimiser.step()
-        for name, value in (("loss", loss), ("restoration", restoration), ("sparsity", sparsity), ("kl", divergence)):
-            sums[name] += float(value.detach()) / len(chunks)
-    return sums
+    return {"loss": loss, "restoration": restoration, "sparsity": float(sparsity.detach()), "kl": divergence}

@@ -10,6 +10,7 @@ import safetensors
 import torch
 from torch import Tensor
 
+from onemask.edits import LayerEdits
 from onemask.errors import OnemaskError
 from onemask.files import METADATA_KEY
 from onemask.models import Model
@@ -45,9 +46,10 @@ def random_mask(keep: Tensor, seed: int) -> Tensor:
     return flat.view_as(keep)
 
 
-def masks_of_states(mask: Mask, seed: int) -> dict[str, Tensor]:
-    """The trained mask and its controls by state name: `shared`, `random` (same share), `layer_zeroed`."""
-    return {"shared": mask.keep, "random": random_mask(mask.keep, seed), "layer_zeroed": torch.zeros_like(mask.keep)}
+def random_mask_by_output(keep: Tensor, seed: int) -> Tensor:
+    """A mask that removes as many weights of each output dimension (row) as `keep` does, drawn uniformly within the row."""
+    order = np.random.default_rng(seed).random(keep.shape).argsort(1).argsort(1)
+    return torch.from_numpy(order) >= (~keep).sum(1, keepdim=True)
 
 
 def write_mask(path: str | Path, mask: Mask, provenance: dict) -> None:
@@ -56,8 +58,8 @@ def write_mask(path: str | Path, mask: Mask, provenance: dict) -> None:
     write_tensors(path, {"keep": mask.keep.to(torch.uint8), "theta": mask.theta}, metadata)
 
 
-def read_mask(path: str | Path, model: Model | None = None) -> Mask:
-    """Read a mask; OnemaskError when the file is damaged or its shape is not that of the model's matrix."""
+def read_mask(path: str | Path, model: Model | None = None, edits: LayerEdits | None = None) -> Mask:
+    """Read a mask; OnemaskError when the file is damaged, or the mask was trained on another model or layer than those given."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             keep, theta = file.get_tensor("keep").bool(), file.get_tensor("theta")
@@ -75,6 +77,11 @@ def read_mask(path: str | Path, model: Model | None = None) -> Mask:
             str(tuple(keep.shape)),
             "Use the model that it was trained for.",
         )
+    trained = provenance.get("model", {}).get("sha256")
+    if model is not None and trained and trained != model.info.get("sha256", trained):
+        raise OnemaskError(f"the model that {path} was trained on", "other weights", "Use that model, or train the mask again.")
+    if edits is not None and layer != edits.layer:
+        raise OnemaskError(f"edits of layer {layer}, which {path} masks", f"layer {edits.layer}", "Train a mask for that layer.")
     return Mask(layer, keep, theta, provenance)
 
 

@@ -1,4 +1,4 @@
-"""From rows by fact to tidy measures: a value, its 95% bootstrap interval over facts, and n."""
+"""From rows by fact to rows of the `measures` table: a value, its 95% bootstrap interval over facts, and n."""
 
 import math
 
@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from onemask import schemas
 from onemask.facts import GROUPS
+from onemask.mask_plan import MAIN
 
 RESAMPLES = 2000
-COLUMNS = schemas.TABLES["measures"].names
 
 
 def bootstrap_interval(values: np.ndarray, strata: np.ndarray, seed: int) -> tuple[float, float]:
@@ -47,30 +46,50 @@ def single(metric: str, value: float, n: int, seed: int, relation: str = "all", 
 
 
 MASK_OF_STATE = {"original": "original", "edited": "none"}
+KEY = ["model", "method", "mask", "split", "seed", "metric", "relation"]  # what no two rows of a table share
 
 
-def reversal_measures(tables: dict[str, pd.DataFrame], pruned: dict[str, float], seed: int, **key: object) -> pd.DataFrame:
-    """RSR (whole object and first token), Top-1 overlap and KL by split, mask and relation, and each mask's pruned share.
+def pruned_measures(pruned: dict[str, float], seed: int, **key: object) -> list[dict]:
+    """Rows of the share of weights that each mask removes."""
+    return [single("pruned", share, 1, seed, mask=mask, split="all", **key) for mask, share in pruned.items()]
 
-    tables: split -> `reversal` table. `mask` is "original" for the unedited model and "none" for the edited one.
+
+def reversal_measures(table: pd.DataFrame, split: str, seed: int, **key: object) -> list[dict]:
+    """RSR (whole object and first token), Top-1 overlap, KL and editing success by mask and relation.
+
+    table: `reversal`. `mask` is "original" for the unedited model, "none" for the edited one, else the state's name.
     """
-    rows = [single("pruned", share, 1, seed, mask=mask, split="all", **key) for mask, share in pruned.items()]
-    for split, table in tables.items():
-        for state, part in table.groupby("state", sort=False):
-            where = {**key, "mask": MASK_OF_STATE.get(state, state), "split": split}
-            values = {
-                "rsr": part["logp_true"] > part["logp_new"],
-                "rsr_first_token": part["logp_true_first"] > part["logp_new_first"],
-                "top1": part["top1"],
-                "kl": part["kl"],
-                "success": part["logp_new"] > part["logp_true"],
-            }
-            for metric, column in values.items():
-                rows += measure(metric, column, part["relation_id"], seed, **where)
-    return pd.DataFrame(rows)[COLUMNS]
+    rows = []
+    for state, part in table.groupby("state", sort=False):
+        where = {**key, "mask": MASK_OF_STATE.get(state, state), "split": split}
+        values = {
+            "rsr": part["logp_true"] > part["logp_new"],
+            "rsr_first_token": part["logp_true_first"] > part["logp_new_first"],
+            "top1": part["top1"],
+            "kl": part["kl"],
+            "success": part["logp_new"] > part["logp_true"],
+        }
+        for metric, column in values.items():
+            rows += measure(metric, column, part["relation_id"], seed, **where)
+    return rows
 
 
-def perplexity_measures(table: pd.DataFrame, seed: int, **key: object) -> pd.DataFrame:
+def neighborhood_measures(table: pd.DataFrame, split: str, seed: int, **key: object) -> list[dict]:
+    """Mean over facts of the share of their neighbourhood prompts with P(o) > P(o*), and with the original model's Top-1.
+
+    table: `reversal`, a row a neighbourhood prompt and state.
+    """
+    rows = []
+    judged = table.assign(neighborhood=(table["logp_true"] > table["logp_new"]).astype(float), neighborhood_top1=table["top1"])
+    for state, part in judged.groupby("state", sort=False):
+        where = {**key, "mask": MASK_OF_STATE.get(state, state), "split": split}
+        by_fact = part.groupby("case_id").agg({"relation_id": "first", "neighborhood": "mean", "neighborhood_top1": "mean"})
+        for metric in ("neighborhood", "neighborhood_top1"):
+            rows += measure(metric, by_fact[metric], by_fact["relation_id"], seed, **where)
+    return rows
+
+
+def perplexity_measures(table: pd.DataFrame, seed: int, **key: object) -> list[dict]:
     """Mean perplexity over edits by state, with its interval over edits (none where the state needs no edit)."""
     rows = []
     for state, part in table.groupby("state", sort=False):
@@ -80,20 +99,26 @@ def perplexity_measures(table: pd.DataFrame, seed: int, **key: object) -> pd.Dat
             rows.append(single("perplexity", values.iloc[0], 1, seed, **where))
         else:
             rows += measure("perplexity", values, pd.Series("all", index=part.index), seed, **where)[:1]
-    return pd.DataFrame(rows)[COLUMNS]
+    return rows
 
 
-def blocking_measures(table: pd.DataFrame, seed: int, **key: object) -> pd.DataFrame:
-    """Editing success by condition and relation: P(o*) > P(o), and the share of edits with all tokens right."""
+def blocking_measures(table: pd.DataFrame, name: str, seed: int, **key: object) -> list[dict]:
+    """Editing success by condition and relation: P(o*) > P(o), and the share of edits with all tokens right.
+
+    name: the mask's. Of every mask, a metric a condition ("success_masked"); of the main one also the condition as `mask`.
+    """
     rows = []
     for condition, part in table.groupby("condition", sort=False):
-        where = {**key, "mask": "none" if condition == "unmasked" else condition, "split": "test"}
         for metric, column in (("success", part["success"]), ("token_accuracy", part["token_accuracy"] == 1)):
-            rows += measure(metric, column, part["relation_id"], seed, **where)
-    return pd.DataFrame(rows)[COLUMNS]
+            where = {**key, "split": "test"}
+            rows += measure(f"{metric}_{condition}", column, part["relation_id"], seed, mask=name, **where)
+            if name == MAIN:
+                shown = "none" if condition == "unmasked" else condition
+                rows += measure(metric, column, part["relation_id"], seed, mask=shown, **where)
+    return rows
 
 
-def editing_measures(table: pd.DataFrame, split: str, seed: int, **key: object) -> pd.DataFrame:
+def editing_measures(table: pd.DataFrame, split: str, seed: int, **key: object) -> list[dict]:
     """Editing success by relation: P(o*) > P(o), and the share of edits with all tokens right; failed edits count as neither.
 
     table: `edits` of one method and split. Beside them the numbers of edits and of failed ones, the mean number of losses
@@ -108,10 +133,10 @@ def editing_measures(table: pd.DataFrame, split: str, seed: int, **key: object) 
     rows.append(single("failed", (~stands).sum(), len(facts), seed, **where))
     rows.append(single("steps", facts["steps"].mean(), len(facts), seed, **where))
     rows.append(single("truncation", facts["truncation"].mean(), len(facts), seed, **where))
-    return pd.DataFrame(rows)[COLUMNS]
+    return rows
 
 
-def confidence_measures(table: pd.DataFrame, seed: int, **key: object) -> pd.DataFrame:
+def confidence_measures(table: pd.DataFrame, split: str, seed: int, **key: object) -> list[dict]:
     """Table 3: P(o) in the original against P(o*) in the edited model, first token, paired over facts.
 
     Wilcoxon signed-rank (one-sided, greater) and Cohen's d of the paired difference (ddof = 1). table: `reversal`.
@@ -119,7 +144,7 @@ def confidence_measures(table: pd.DataFrame, seed: int, **key: object) -> pd.Dat
     original = table[table["state"] == "original"].set_index("case_id")
     edited = table[table["state"] == "edited"].set_index("case_id").loc[original.index]
     before, after = np.exp(original["logp_true_first"]), np.exp(edited["logp_new_first"])
-    where = {**key, "split": "test"}
+    where = {**key, "split": split}
     difference = after - before
     test = stats.wilcoxon(after, before, alternative="greater")
     rows = [
@@ -130,12 +155,12 @@ def confidence_measures(table: pd.DataFrame, seed: int, **key: object) -> pd.Dat
         single("p_value", test.pvalue, len(after), seed, mask="none", **where),
         single("cohens_d", difference.mean() / difference.std(ddof=1), len(after), seed, mask="none", **where),
     ]
-    return pd.DataFrame(rows)[COLUMNS]
+    return rows
 
 
 def fact_measures(
     splits: dict[str, pd.DataFrame], leaked: dict[str, int], knowledge: pd.DataFrame | None, seed: int, **key: object
-) -> pd.DataFrame:
+) -> list[dict]:
     """Tables 4 and 5: facts, relations, unique objects, subjects and mappings, facts leaked from training, and facts
     dropped by relation because the model does not know them (`knowledge`, or None where all are edited).
     """
@@ -156,4 +181,4 @@ def fact_measures(
             for relation, part in [("all", known), *known.groupby("relation_id")]:
                 rows.append(single("facts_dropped", (~part["known"]).sum(), len(part), seed, relation, **where))
                 rows.append(single("facts_edited", part["known"].sum(), len(part), seed, relation, **where))
-    return pd.DataFrame(rows)[COLUMNS]
+    return rows

@@ -3,34 +3,36 @@
 from collections.abc import Callable
 
 import pandas as pd
-from torch import Tensor
 
-from onemask.edits import FactoredEdits
+from onemask.edits import LayerEdits
 from onemask.models import Model
-from onemask.scoring import fact_batches, kl_divergence, probe, score
+from onemask.scoring import fact_batches, kl_divergence, probe
+from onemask.states import State
 
 
 def reversal(
     model: Model,
     facts: pd.DataFrame,
-    edits: FactoredEdits,
-    masks: dict[str, Tensor],
+    edits: LayerEdits,
+    states: list[State],
     batch_tokens: int,
     progress: Callable[[int], None] = lambda done: None,
 ) -> pd.DataFrame:
-    """The `reversal` table: states original, edited, and one a mask (the mask over the edited layer), for every fact."""
-    states: dict[str, tuple[bool, Tensor | None]] = {"original": (False, None), "edited": (True, None)}
-    states |= {name: (True, keep) for name, keep in masks.items()}
+    """The `reversal` table: every fact in every state, whose updates are in the facts' order."""
     frames, done = [], 0
     for group in fact_batches(model, facts, batch_tokens):
         batch = facts.iloc[group]
-        probes = probe(model, edits.layer, batch)
-        original = score(model, probes)
-        for state, (edited, keep) in states.items():
-            scores = score(model, probes, edits[group] if edited else None, keep)
+        unedited = probe(model, edits.layer, batch)
+        edited = unedited
+        if edits.others:
+            with edits.others_applied(model):
+                edited = probe(model, edits.layer, batch)
+        original = State("original").score(model, unedited)
+        for state in states:
+            scores = state[group].score(model, unedited if state.update is None else edited)
             frames.append(
                 batch[["case_id", "relation_id"]].assign(
-                    state=state,
+                    state=state.name,
                     logp_true=scores.logp_true.numpy(),
                     logp_new=scores.logp_new.numpy(),
                     logp_true_first=scores.first_true.numpy(),
@@ -43,6 +45,16 @@ def reversal(
         done += len(group)
         progress(done)
     table = pd.concat(frames)
-    order = {state: i for i, state in enumerate(states)}
+    order = {state.name: i for i, state in enumerate(states)}
     table = table.assign(order=table["state"].map(order)).rename_axis("row").sort_values(["order", "row"])
     return table.drop(columns="order").reset_index(drop=True)
+
+
+def neighbours(facts: pd.DataFrame, prompts: int) -> tuple[pd.DataFrame, list[int]]:
+    """Each fact's first neighbourhood prompts (which share its true object) as facts, and the row of the fact of each."""
+    rows, owners = [], []
+    for i, fact in enumerate(facts.to_dict("records")):
+        for text in list(fact["neighborhood"])[:prompts]:
+            rows.append(fact | {"prompt": text})
+            owners.append(i)
+    return pd.DataFrame(rows, columns=facts.columns), owners

@@ -67,7 +67,7 @@ TABLES: dict[str, pa.Schema] = {
             ("validation_top1", _real),
         ]
     ),
-    # one row: fact x state; state is original, edited, shared, random, layer_zeroed (the last three: edited and masked)
+    # one row: fact x state; onemask.states.states_of and onemask.pruning.states_of say what the states are
     "reversal": pa.schema(
         [
             *_FACT,
@@ -97,6 +97,8 @@ TABLES: dict[str, pa.Schema] = {
             ("unfolded", _real),
         ]
     ),
+    # one row: a layer; onemask.key_energy.key_energy defines both numbers
+    "key_energy": pa.schema([("layer", _int), ("common_energy", _real), ("cosine", _real), ("subjects", _int)]),
     # one row: an output dimension of the edited matrix
     "mask_structure": pa.schema([("dimension", _int), ("pruned", _real)]),
     # one row: a measured value; every table for readers is made of these

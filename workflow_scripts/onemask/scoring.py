@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from onemask.edits import FactoredEdits, product
+from onemask.edits import Update, product
 from onemask.errors import OnemaskError
 from onemask.forward import Cut, finish, logits_at, split_at
 from onemask.models import Model
@@ -87,11 +87,16 @@ def probe(model: Model, layer: int, facts: pd.DataFrame) -> Probes:
 
 
 @torch.inference_mode()
-def score(model: Model, probes: Probes, edits: FactoredEdits | None = None, keep: Tensor | None = None) -> Scores:
-    """Score facts with the layer in one state: edited by `edits` (one a fact) or not, masked by `keep` or not."""
-    layer = probes.cut.layer
-    by_text = None if edits is None else edits[probes.fact]
-    hidden = finish(model, probes.cut, product(probes.cut.keys, model.weight(layer), by_text, keep))
+def score(
+    model: Model, probes: Probes, update: Update | None = None, keep: Tensor | None = None, restores: bool = False
+) -> Scores:
+    """Score facts with the layer in one state: with `update` (fact i under update i) or not, masked by `keep` or not.
+
+    restores: where the mask is 0 the weight is what it was before the edit, not zero.
+    """
+    by_text = None if update is None else update[probes.fact]
+    weight = model.weight(probes.cut.layer)
+    hidden = finish(model, probes.cut, product(probes.cut.keys, weight, by_text, keep, restores))
     log_probs = logits_at(model, hidden[probes.text, probes.position]).log_softmax(-1)
     chosen = log_probs.gather(1, probes.token[:, None])[:, 0].double()
     target = 2 * probes.fact[probes.text] + probes.side

@@ -1,5 +1,7 @@
 """Tables for readers: which measures each of the paper's tables holds, and how they are laid out."""
 
+import math
+import re
 from dataclasses import dataclass
 
 import pandas as pd
@@ -7,23 +9,30 @@ import pandas as pd
 from onemask.captions import table_caption
 from onemask.errors import OnemaskError
 from onemask.facts import GROUPS
+from onemask.measures import KEY
 
-ROME_SPLITS = ("train", "test", "ood")
-MASKS = ("original", "none", "shared", "random", "layer_zeroed", "masked", "masked_weights", "masked_after")
+ALL_SPLITS = tuple(GROUPS)
+TEST_SPLITS = ("test", "memit_test")
+ORDER = (
+    *("original", "none", "shared", "random", "random_by_output", "restored", "clipped", "layer_zeroed", "unedited_masked"),
+    *("left_out", "shuffled", "masked", "masked_weights", "masked_after"),
+    *GROUPS,
+    *("rome", "r-rome", "memit", "emmet", "alphaedit", "ft-l"),
+)
 
 
 @dataclass(frozen=True)
 class Selection:
     """One table: its measures (None: any) and its layout.
 
-    by_relation keeps the single relations beside "all". rows, columns: keys of a measure; model, method and seed come first
-    in the rows where there are several.
+    masks: pattern that the whole name must match. by_relation keeps the single relations beside "all". rows, columns: keys of
+    a measure; model and method come first in the rows where there are several.
     """
 
     title: str
     metrics: tuple[str, ...]
     splits: tuple[str, ...] | None = None
-    masks: tuple[str, ...] | None = None
+    masks: str | None = None
     by_relation: bool = False
     rows: tuple[str, ...] = ("metric", "split")
     columns: tuple[str, ...] = ("mask",)
@@ -31,19 +40,81 @@ class Selection:
 
 SAMPLE = ("facts", "relations", "unique_objects", "unique_subjects", "unique_mappings", "facts_shared_with_training")
 OF_FACTS = (*SAMPLE, "facts_dropped", "facts_edited")
-COUNTS = (*OF_FACTS, "edits", "failed")
+COUNTS = (*OF_FACTS, "edits", "failed", "training_edits")
 
 TABLES = {
     "table1": Selection(
         'RSR and Top-1 overlap of edited models without a mask ("none"), beside the unedited model ("original")',
         metrics=("rsr", "rsr_first_token", "top1", "success"),
-        splits=ROME_SPLITS,
-        masks=("original", "none"),
+        splits=ALL_SPLITS,
+        masks="original|none",
     ),
     "table2": Selection(
         "Reversal by the shared mask, with a random mask of the same share and the zeroed layer as controls",
         metrics=("pruned", "rsr", "rsr_first_token", "top1", "kl", "perplexity"),
-        splits=("all", "train", "test", "perplexity"),
+        splits=("all", "train", "test", "memit_train", "memit_test", "perplexity"),
+        masks="original|none|shared|random|layer_zeroed",
+    ),
+    "controls": Selection(
+        "What the shared mask must beat, on the test facts. random: equal share; random_by_output: equal share in each output "
+        "dimension; restored: the weights before the edit at the pruned places; clipped: the edit's norm reduced as the mask "
+        "does; layer_zeroed: the whole matrix; unedited_masked: the mask over the unedited model; left_out: masks that saw no "
+        "edit of the fact's relation; shuffled: a mask trained with original and edited exchanged in a random half of the "
+        "edits. neighborhood: share of neighbourhood prompts with P(o) > P(o*), neighborhood_top1: with the original Top-1",
+        metrics=("pruned", "rsr", "top1", "kl", "neighborhood", "neighborhood_top1", "perplexity"),
+        splits=("all", *TEST_SPLITS, "perplexity"),
+        rows=("mask",),
+        columns=("metric",),
+    ),
+    "mask_shares": Selection(
+        "Masks of equal pruned share, on the test facts: three parametrisations, a random mask, and pruning the largest weights "
+        "without training (by update, edited weight, column norm or mean activation; filled with zero or the original value)",
+        metrics=("pruned", "rsr", "top1", "kl", "perplexity"),
+        splits=("all", *TEST_SPLITS, "perplexity"),
+        masks=r"original|none|shared|layer_zeroed|.*-[0-9.]+",
+        rows=("mask",),
+        columns=("metric",),
+    ),
+    "training_size": Selection(
+        "Masks trained on fewer edits (the same number of steps and, but for shared, exactly the same pruned share)",
+        metrics=("training_edits", "pruned", "rsr", "top1"),
+        splits=("all", "train", "memit_train", *TEST_SPLITS),
+        masks=r"shared|edits[0-9]+|original|random",
+        rows=("mask", "split"),
+        columns=("metric",),
+    ),
+    "transfer": Selection(
+        "RSR on the test edits of each method (columns) under the mask that was trained on the edits of another (rows); "
+        "none: no mask, random: a random mask of the share of the first",
+        metrics=("rsr", "top1", "training_edits"),
+        rows=("metric", "mask"),
+        columns=("method",),
+    ),
+    "layers": Selection(
+        "The first method in several layers: common key energy and mean cosine of keys, editing success and reversal by a mask "
+        "of the layer on the test facts, and success under that mask (both metrics); rank_correlation: Spearman's, of common "
+        "energy and the mask's RSR over the layers (interval over facts; n and the permutation p-value over layers)",
+        metrics=(
+            *("common_energy", "cosine", "success", "rsr", "top1", "success_unmasked", "success_masked"),
+            *("token_accuracy_unmasked", "token_accuracy_masked", "rank_correlation", "rank_correlation_p"),
+        ),
+        rows=("mask",),
+        columns=("metric",),
+    ),
+    "blocking_shares": Selection(
+        "Editing success on the test facts by the share that the mask prunes: without it (unmasked), with it active throughout "
+        "(masked), on the old weights only (masked_weights), and put on an unblocked edit (masked_after)",
+        metrics=(
+            "pruned",
+            *(
+                f"{metric}_{condition}"
+                for metric in ("success", "token_accuracy")
+                for condition in ("unmasked", "masked", "masked_weights", "masked_after")
+            ),
+        ),
+        masks=r"shared|(sigmoid|hard-concrete|topk)-[0-9.]+",
+        rows=("mask",),
+        columns=("metric",),
     ),
     "table3": Selection(
         "P(o) in the original model against P(o*) in the edited model (first token), paired over the test facts",
@@ -54,7 +125,7 @@ TABLES = {
     "table4": Selection(
         "ROME data, and the facts left out because the model does not know them",
         metrics=OF_FACTS,
-        splits=ROME_SPLITS,
+        splits=("train", "test", "ood"),
         by_relation=True,
         rows=("relation", "metric"),
         columns=("split",),
@@ -70,6 +141,7 @@ TABLES = {
         "Reversal on relations that the mask never saw",
         metrics=("rsr", "rsr_first_token", "top1", "kl"),
         splits=("ood",),
+        masks="original|none|shared|random|layer_zeroed",
         by_relation=True,
         rows=("metric", "relation"),
     ),
@@ -86,6 +158,7 @@ TABLES = {
         "Editing success without the mask (none), with the mask active throughout (masked), with the mask on the old weights "
         "but not on the update (masked_weights), and with the mask put on an unblocked edit (masked_after)",
         metrics=("success", "token_accuracy"),
+        masks="none|masked.*",
         by_relation=True,
         rows=("metric", "relation"),
     ),
@@ -93,22 +166,36 @@ TABLES = {
 
 
 def select(measures: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The rows of a table, in the order of its metrics; OnemaskError when there are none."""
+    """The rows of a table, each once, in the order of its metrics; OnemaskError when there are none.
+
+    Masks of one study share their original and edited states, which stand in the measures of each.
+    """
     wanted = TABLES[name]
+    measures = measures.drop_duplicates(KEY)
     chosen = measures[measures["metric"].isin(wanted.metrics)]
     if wanted.splits is not None:
         chosen = chosen[chosen["split"].isin(wanted.splits)]
     if wanted.masks is not None:
-        chosen = chosen[chosen["mask"].isin(wanted.masks)]
+        chosen = chosen[chosen["mask"].str.fullmatch(wanted.masks)]
     if not wanted.by_relation:
         chosen = chosen[chosen["relation"] == "all"]
     if chosen.empty:
         raise OnemaskError(f"measures for {name}", "none", "Run the stages behind it again.")
     order = {metric: i for i, metric in enumerate(wanted.metrics)}
-    return chosen.sort_values("metric", key=lambda column: column.map(order), kind="stable").reset_index(drop=True)
+    ranks = {"metric": order.get} | dict.fromkeys(("mask", "method", "split"), _rank)
+    by = [key for key in ("method", *wanted.rows, "metric", *wanted.columns) if key in ranks]
+    return chosen.sort_values(
+        list(dict.fromkeys(by)), key=lambda column: column.map(ranks[column.name]), kind="stable"
+    ).reset_index(drop=True)
 
 
-def cell(row: pd.Series) -> str:
+def _rank(name: str) -> tuple:
+    """Where a name of a mask, method or split stands: known ones in their order, others by their text and number."""
+    text, number = re.fullmatch(r"(.*?)([0-9.]*)", name).groups()
+    return (0, ORDER.index(name), "", 0.0) if name in ORDER else (1, 0, text, float(number or 0))
+
+
+def cell(row: dict) -> str:
     """A value as read by people, with its 95% interval where it has one."""
     if row["metric"] in COUNTS:
         return f"{int(row['value']):,}"
@@ -119,13 +206,31 @@ def cell(row: pd.Series) -> str:
     return text if pd.isna(row["ci_low"]) else f"{text} [{row['ci_low']:.{digits}f}, {row['ci_high']:.{digits}f}]"
 
 
+def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Cells of a table by every key but the seed: the value, or mean +- standard deviation where there are several seeds."""
+    keys = [key for key in KEY if key != "seed"]
+    rows = []
+    for _, part in table.groupby(keys, sort=False):
+        first = part.iloc[0].to_dict()
+        text = cell(first)
+        if len(part) > 1:
+            moments = (part["value"].mean(), part["value"].std(ddof=1))
+            text = " ± ".join(cell(first | {"value": value, "ci_low": math.nan}) for value in moments)
+        rows.append(first | {"value": text})
+    return pd.DataFrame(rows)
+
+
 def wide(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """The table as laid out for people; cells are text, empty where nothing was measured."""
     layout = TABLES[name]
-    rows = [key for key in ("model", "method", "seed") if table[key].nunique() > 1] + list(layout.rows)
-    texts = table.assign(value=table.apply(cell, axis=1)).set_index([*rows, *layout.columns])["value"]
+    shown = [*layout.rows, *layout.columns]
+    several = [key for key in ("model", "method") if key not in shown and table[key].nunique() > 1]
+    rows = several + list(layout.rows)
+    texts = over_seeds(table).set_index([*rows, *layout.columns])["value"]
     if layout.columns:
-        order = sorted(set(table[layout.columns[0]]), key=[*MASKS, *GROUPS, *layout.metrics].index)
+        column = layout.columns[0]
+        rank = layout.metrics.index if column == "metric" else _rank
+        order = sorted(set(table[column]), key=rank)
         texts = texts.unstack(list(layout.columns), sort=False)[order]
         texts.columns.name = None
     return texts.fillna("").reset_index()
@@ -134,7 +239,8 @@ def wide(table: pd.DataFrame, name: str) -> pd.DataFrame:
 def markdown(table: pd.DataFrame, name: str) -> str:
     """The table as Markdown, under its caption."""
     lines = wide(table, name).to_markdown(index=False, disable_numparse=True)
-    return f"**{name.replace('table', 'table ').capitalize()}.** {table_caption(TABLES[name].title, table)}\n{lines}\n"
+    title = name.replace("table", "table ").replace("_", " ").capitalize()
+    return f"**{title}.** {table_caption(TABLES[name].title, table)}\n{lines}\n"
 
 
 STYLE = (

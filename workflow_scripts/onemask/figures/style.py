@@ -61,6 +61,19 @@ looks = {
     "masked": _PRUNED,
     "masked_weights": Look(_PRUNED.colour, "-", "....", "#f3c3bd"),
     "masked_after": Look(_PRUNED.colour, "-", "////", "#f7d5d2"),
+    "this_mask": Look(_PRUNED.colour, "none"),  # a point among other masks, not a curve
+    "sigmoid": Look(_PRUNED.colour),
+    "hard-concrete": Look("#6a2c91"),
+    "topk": Look("#e09a1a"),
+    "update-zero": Look("#4a4a4a"),
+    "update-original": Look("#4a4a4a"),
+    "magnitude-zero": Look("#6b7f8c", (0, (5, 1.5))),
+    "magnitude-original": Look("#6b7f8c", (0, (5, 1.5))),
+    "columns-zero": Look("#8f8272", "-."),
+    "columns-original": Look("#8f8272", "-."),
+    "activation-zero": Look("#9aa59a", (0, (1.5, 1))),
+    "activation-original": Look("#9aa59a", (0, (1.5, 1))),
+    "common_energy": Look("black"),
 }
 labels = {
     "original": "original",
@@ -73,6 +86,19 @@ labels = {
     "masked": "mask active throughout",
     "masked_weights": "… on the old weights only",
     "masked_after": "mask put on after editing",
+    "this_mask": "mask of the other figures",
+    "sigmoid": "trained, sigmoid",
+    "hard-concrete": "trained, hard concrete",
+    "topk": "trained, top-k",
+    "update-zero": "update, zeroed",
+    "update-original": "update, restored",
+    "magnitude-zero": "weight, zeroed",
+    "magnitude-original": "weight, restored",
+    "columns-zero": "column norm, zeroed",
+    "columns-original": "column norm, restored",
+    "activation-zero": "activation, zeroed",
+    "activation-original": "activation, restored",
+    "common_energy": "common energy",
 }
 states = {"none": "edited"}  # names of masks in `measures` that are not the state's own name
 

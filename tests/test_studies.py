@@ -1,0 +1,145 @@
+"""What stands behind the studies: named masks, the facts they learn from, pruning without training, key energy, what folds and
+layers say together."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from conftest import FACTS
+from onemask import mask_plan, pruning
+from onemask.edits import FactoredEdits
+from onemask.errors import OnemaskError
+from onemask.key_energy import by_layer, key_energy, subject_keys
+from onemask.study_measures import layer_correlation, left_out
+from onemask.tokens import encode_with_subject
+from onemask.training_facts import choose
+from test_algebra import LAYER, some_edits
+
+RELATIONS = ["P1", "P2", "P3", "P4", "P5"]
+STUDIES = {
+    "parametrisations": ["sigmoid", "topk"],
+    "shares": [0.02, 0.1],
+    "blocking_shares": [0.1, 0.2],
+    "folds": 2,
+    "shuffled": True,
+    "training_edits": [30],
+}
+
+
+def test_masks_are_named_once():
+    expected = ["shared", "sigmoid-2", "sigmoid-10", "topk-2", "topk-10", "sigmoid-20", "fold0", "fold1", "shuffled", "edits30"]
+    assert mask_plan.names(STUDIES, "sigmoid") == expected
+    none = {key: type(value)() for key, value in STUDIES.items()}
+    assert mask_plan.names(none, "sigmoid") == ["shared"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("shared", {"random": "random"}),
+        ("topk-2", {"settings": {"parametrisation": "topk", "s_max": 0.02, "cut": "share"}, "random": "random-2"}),
+        ("topk-2.5", {"settings": {"parametrisation": "topk", "s_max": 0.025, "cut": "share"}, "random": "random-2.5"}),
+        ("fold1", {"left_out": ["P2", "P4"]}),
+        ("shuffled", {"shuffled": True}),
+        ("edits30", {"edits": 30, "settings": {"cut": "share"}}),
+    ],
+)
+def test_a_name_says_what_sets_its_mask_apart(name, expected):
+    plain = {"settings": {}, "left_out": [], "shuffled": False, "edits": None, "random": None}
+    assert mask_plan.plan(name, STUDIES, RELATIONS) == plain | expected
+
+
+def test_every_relation_is_left_out_once():
+    for count in (2, 3, 5):
+        parts = mask_plan.folds(RELATIONS, count)
+        assert len(parts) == count and sorted(sum(parts, [])) == RELATIONS
+
+
+def facts(count: int) -> pd.DataFrame:
+    return pd.DataFrame({"case_id": range(count), "relation_id": [RELATIONS[i % 5] for i in range(count)]})
+
+
+def test_small_draws_lie_within_large_ones_and_left_out_relations_are_out():
+    small, large = (set(choose(facts(50), [], count, seed=1)["case_id"]) for count in (10, 30))
+    assert len(small) == 10 and len(large) == 30 and small < large
+    assert small != set(choose(facts(50), [], 10, seed=2)["case_id"])
+    rest = choose(facts(50), ["P2", "P4"], None, seed=1)
+    assert set(rest["relation_id"]) == {"P1", "P3", "P5"} and len(rest) == 30
+    with pytest.raises(OnemaskError, match="40 training edits or more without P2; found 5"):
+        choose(facts(6), ["P2"], 40, seed=0)
+    with pytest.raises(OnemaskError, match="training edits or more without"):
+        choose(facts(6), RELATIONS, None, seed=0)
+
+
+def test_pruning_removes_the_largest_by_each_criterion(model):
+    edits = some_edits(model)[[0]]
+    edit = FactoredEdits(LAYER, edits.u.float(), edits.r.float())
+    activation = torch.arange(float(model.d_mlp))
+    states = {state.name: state for state in pruning.states_of(model, edit, activation, [0.25])}
+    assert set(states) == {
+        f"{name}-{fill}-25" for name in ("update", "magnitude", "columns", "activation") for fill in pruning.FILLS
+    }
+    edited = model.weight(LAYER).float() + edit.dense(0)
+    for name, values in (("update", edit.dense(0).abs()), ("magnitude", edited.abs())):
+        keep = states[f"{name}-zero-25"].keep
+        assert float(values[~keep].min()) >= float(values[keep].max())
+        assert int((~keep).sum()) == round(0.25 * keep.numel())
+    for name, values in (("columns", edited.norm(dim=0)), ("activation", activation)):
+        keep = states[f"{name}-original-25"].keep
+        whole = ~keep.any(0)
+        assert torch.equal(keep.all(0), ~whole) and int(whole.sum()) == round(0.25 * model.d_mlp)
+        assert float(values[whole].min()) >= float(values[~whole].max())
+    assert states["update-original-25"].restores and not states["update-zero-25"].restores
+
+
+def test_key_energy_of_known_keys():
+    neurons = 20
+    same = torch.zeros(5, neurons)
+    same[:, 3] = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert key_energy(same) == pytest.approx((1.0, 1.0))
+    assert key_energy(torch.eye(neurons)) == pytest.approx((0.1, 0.0))
+    half = torch.eye(4).repeat(1, 5)
+    assert key_energy(half)[1] == pytest.approx(0.0)
+    with pytest.raises(OnemaskError, match="at least two facts"):
+        key_energy(same[:1])
+
+
+def test_subject_keys_are_the_inputs_of_w_at_the_subjects_last_token(model):
+    frame = pd.DataFrame(FACTS)
+    keys = subject_keys(model, frame)
+    seen = {}
+    for layer in (0, model.layers - 1):
+        for i, fact in enumerate(FACTS):
+            ids, at = encode_with_subject(model.tokenizer, fact["prompt"], fact["subject"])
+            hook = model.matrix(layer).register_forward_pre_hook(lambda _, args: seen.update(keys=args[0]))
+            with torch.no_grad():
+                model.network(torch.tensor([ids]))
+            hook.remove()
+            torch.testing.assert_close(keys[layer, i], seen["keys"][0, at].float())
+    table = by_layer(model, frame)
+    assert table["layer"].tolist() == list(range(model.layers)) and (table["subjects"] == 4).all()
+    assert table["common_energy"].between(0.1, 1).all()
+
+
+def reversal_of(cases, reversed_cases, state) -> pd.DataFrame:
+    table = pd.DataFrame({"case_id": cases, "state": state, "relation_id": "P1", "logp_new": -2.0})
+    return table.assign(logp_true=np.where(table["case_id"].isin(reversed_cases), -1.0, -3.0))
+
+
+def test_the_folds_facts_make_one_state():
+    tables = [pd.concat([reversal_of([i], [], state) for state in ("original", "edited", f"fold{i}")]) for i in range(3)]
+    joined = left_out(tables)
+    assert set(joined["state"]) == {"left_out"} and joined["case_id"].tolist() == [0, 1, 2]
+
+
+def test_layers_are_correlated_over_the_facts_that_all_edited():
+    energy = pd.Series({2: 0.2, 5: 0.4, 7: 0.6, 9: 0.9})
+    rates = {2: 1, 5: 4, 7: 6, 9: 9}
+    tables = {layer: reversal_of(range(10), range(count), "sigmoid-10") for layer, count in rates.items()}
+    tables[2] = pd.concat([tables[2], reversal_of([99], [99], "sigmoid-10")])
+    found, p_value = layer_correlation(energy, tables, "sigmoid-10", 0, model="m", method="rome")
+    assert found["value"] == pytest.approx(1.0) and found["n"] == 4 and found["ci_low"] <= 1.0
+    assert p_value["value"] == pytest.approx(2 / 24)  # of the 24 orders of four layers, two are perfectly ranked
+    back, _ = layer_correlation(-energy, tables, "sigmoid-10", 0, model="m", method="rome")
+    assert back["value"] == pytest.approx(-1.0)

@@ -1,0 +1,16 @@
+"""Measure how much the keys of the training facts' subjects share in each layer."""
+
+import job
+from onemask.files import read_table, write_table
+from onemask.key_energy import by_layer
+from onemask.models import load_model
+
+
+def main(smk):
+    model = load_model(smk.input.model, smk.params.device, smk.params.dtype)
+    facts = read_table(smk.input.facts, "facts")
+    table = by_layer(model, facts, job.Progress(facts["subject"].nunique(), "subjects"))
+    write_table(smk.output.energy, "key_energy", table, job.provenance(smk, model.info))
+
+
+job.run(globals(), main)

@@ -1,0 +1,26 @@
+"""Score the neighbourhood prompts of the test facts: what else do edits and the mask change?"""
+
+import job
+from onemask.edit_tables import join_facts, layer_edits, read_edits
+from onemask.errors import OnemaskError
+from onemask.files import read_table, write_table
+from onemask.masks import read_mask
+from onemask.models import load_model
+from onemask.reversal import neighbours, reversal
+from onemask.states import states_of
+
+
+def main(smk):
+    model = load_model(smk.input.model, smk.params.device, smk.params.dtype)
+    table = read_edits(smk.input.edits)
+    facts, edits = join_facts(read_table(smk.input.facts, "facts"), table), layer_edits(table, model)
+    mask = read_mask(smk.input.mask, model, edits)
+    near, owners = neighbours(facts, smk.params.prompts)
+    if near.empty:
+        raise OnemaskError("neighbourhood prompts in the test facts", "none", "Set neighborhood_prompts: 0.")
+    states = [state[owners] for state in states_of(edits, mask, smk.wildcards.mask, smk.params.random, int(smk.wildcards.seed))]
+    scored = reversal(model, near, edits[owners], states, smk.params.batch_tokens, job.Progress(len(near), "prompts"))
+    write_table(smk.output.neighborhood, "reversal", scored, job.provenance(smk, model.info))
+
+
+job.run(globals(), main)

@@ -1,0 +1,26 @@
+"""Score the test edits of one method under the masks that were trained on the edits of every method."""
+
+import job
+from onemask.edit_tables import join_facts, layer_edits, read_edits
+from onemask.files import read_table, write_table
+from onemask.masks import random_mask, read_mask
+from onemask.models import load_model
+from onemask.reversal import reversal
+from onemask.states import State, unmasked
+
+
+def main(smk):
+    model = load_model(smk.input.model, smk.params.device, smk.params.dtype)
+    table = read_edits(smk.input.edits)
+    facts, edits = join_facts(read_table(smk.input.facts, "facts"), table), layer_edits(table, model)
+    masks = [read_mask(path, model, edits) for path in smk.input.masks]
+    states = unmasked(edits)
+    states += [
+        State(name, edits.update, mask.keep.to(edits.device)) for name, mask in zip(smk.params.methods, masks, strict=True)
+    ]
+    states.append(State("random", edits.update, random_mask(masks[0].keep, int(smk.wildcards.seed)).to(edits.device)))
+    scored = reversal(model, facts, edits, states, smk.params.batch_tokens, job.Progress(len(facts), "facts"))
+    write_table(smk.output.reversal, "reversal", scored, job.provenance(smk, model.info))
+
+
+job.run(globals(), main)

@@ -1,0 +1,21 @@
+"""From the facts that masks without their relations were measured on to one row of measures."""
+
+import numpy as np
+
+import job
+from onemask import measures
+from onemask.files import read_table, write_table
+from onemask.masks import read_mask
+from onemask.study_measures import left_out
+
+
+def main(smk):
+    seed, key = int(smk.wildcards.seed), {"model": smk.wildcards.model, "method": smk.wildcards.method}
+    masks = [read_mask(path) for path in smk.input.masks]
+    rows = measures.pruned_measures({"left_out": float(np.mean([mask.pruned for mask in masks]))}, seed, **key)
+    table = left_out([read_table(path, "reversal") for path in smk.input.reversal])
+    rows += measures.reversal_measures(table, smk.params.test_split, seed, **key)
+    write_table(smk.output.measures, "measures", rows, job.provenance(smk))
+
+
+job.run(globals(), main, torch_threads=False)

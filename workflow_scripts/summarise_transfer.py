@@ -1,0 +1,19 @@
+"""From test edits under the masks of every method to RSR and Top-1 with intervals; `mask` is the method it was trained on."""
+
+import job
+from onemask.files import read_table, write_table
+from onemask.masks import read_mask
+from onemask.measures import reversal_measures, single
+
+
+def main(smk):
+    key = {"model": smk.wildcards.model, "method": smk.wildcards.method}
+    seed = int(smk.wildcards.seed)
+    rows = reversal_measures(read_table(smk.input.reversal, "reversal"), "test", seed, **key)
+    for method, path in zip(smk.params.methods, smk.input.masks, strict=True):
+        edits = read_mask(path).provenance["edits"]
+        rows.append(single("training_edits", edits, edits, seed, mask=method, split="all", **key))
+    write_table(smk.output.measures, "measures", rows, job.provenance(smk))
+
+
+job.run(globals(), main, torch_threads=False)
