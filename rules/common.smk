@@ -39,7 +39,6 @@ else:
 ALONE_SPLITS = [name for name in SPLITS if not name.startswith("memit")]
 TOGETHER_SPLITS = [name for name in SPLITS if name.startswith("memit")]
 
-
 # the first method in each of the layers that studies.layers compares, as a method of its own
 LAYER_METHODS = {layer: f"{METHODS[0]}-layer{layer}" for layer in STUDIES["layers"]}
 
@@ -60,11 +59,10 @@ LAYER_MASKS = study_masks([STUDIES["layers_share"]])
 wildcard_constraints:
     model="|".join(MODELS),
     method="|".join([*METHODS, *COMPARED, *LAYER_METHODS.values()]),
-    mask="|".join({*MASKS, *LAYER_MASKS}),
+    mask="|".join(dict.fromkeys([*MASKS, *LAYER_MASKS])),
     split="|".join(SPLITS),
     seed=r"\d+",
     layer=r"\d+",
-    relation=r"P\d+",
     chunk=r"P\d+|all",
 
 

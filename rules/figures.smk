@@ -14,7 +14,7 @@ FIGURE_INPUTS = {
     "figure12": {"structure": "mask_structure.parquet"},
     "mask_training": {"training": "mask_training.parquet"},
 }
-if "blocking" not in TABLE_INPUTS:
+if together(METHODS[0]):
     del FIGURE_INPUTS["figure06"]
 STUDY_FIGURES = [name for name in ("mask_shares", "transfer", "layers", "training_size") if name in TABLE_INPUTS]
 FIGURE_FILES = expand(f"{RUN}/figures/{{name}}.{{suffix}}", name=[*FIGURE_INPUTS, *STUDY_FIGURES], suffix=["pdf", "png"])

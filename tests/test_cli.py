@@ -51,6 +51,19 @@ def prefers(folder, prompt: str, one: str, other: str) -> bool:
     return bool(logits[first] > logits[second])
 
 
+def test_layers_are_compared_on_ones_own_facts_and_on_the_embedded_ones(given, checkpoint, capsys):
+    facts = given[0][given[0].index("--facts") + 1]
+    main(["layers", "--model", str(checkpoint), "--facts", facts])
+    own = capsys.readouterr().out
+    main(["layers", "--model", str(checkpoint)])
+    embedded = capsys.readouterr().out
+    assert "\n3 subjects." in own and "\n3 subjects." not in embedded
+    for said in (own, embedded):
+        rows = [line.split() for line in said.splitlines()[1:5]]
+        assert [int(layer) for layer, _, _ in rows] == [0, 1, 2, 3]
+        assert all(0.1 <= float(energy) <= 1 and -1 <= float(cosine) <= 1 for _, energy, cosine in rows)
+
+
 def test_ones_own_facts_are_edited_and_a_checkpoint_holds_them(given, checkpoint, tmp_path, capsys):
     arguments, out = given
     main([*arguments, *LAYER])

@@ -67,6 +67,11 @@ def test_paper_settings_are_the_papers():
         ("models", ["gpt5"], "YAML at .*gpt5.yaml"),
         ("methods", ["mend"], "methods out of rome, .*found 'mend'"),
         ("compare", ["rome"], "each method once"),
+        (
+            "facts.per_relation",
+            {"train": 3, "test": 3},
+            "facts.per_relation for memit, which edits facts together; found no memit_test",
+        ),
         ("mask.cut", "rank", "at mask.cut.*not one of"),
         ("mask.s_max", 1.0, "at mask.s_max"),
         ("studies.parametrisations", ["l0"], "at studies.parametrisations.0.*not one of"),

@@ -119,6 +119,17 @@ def check_methods(config: dict, root: Path) -> None:
         raise OnemaskError("each method once in methods and compare", str(named), "Leave out the second.")
 
 
+def check_facts_of_methods(config: dict, methods: dict[str, dict]) -> None:
+    """OnemaskError when a method that edits facts together has none to edit."""
+    trained = {*config["methods"], *config["studies"]["transfer"]}
+    for method in [*config["methods"], *config["compare"]]:
+        needed = ["memit_train", "memit_test"][method not in trained :] if methods[method]["together"] else []
+        missing = [split for split in needed if not config["facts"]["per_relation"].get(split)]
+        if missing and config["facts"]["splits"] == "sampled":
+            found = f"no {', '.join(missing)}"
+            raise OnemaskError(f"facts.per_relation for {method}, which edits facts together", found, "Add the number of facts.")
+
+
 def check_studies(config: dict, models: dict[str, dict], methods: dict[str, dict]) -> None:
     """OnemaskError when a study asks for what its methods or layers do not allow."""
     studies, first = config["studies"], config["methods"][0]
@@ -180,5 +191,6 @@ def load_run(config: dict, root: Path) -> dict:
             raise OnemaskError(f"a corpus for {purpose}", found, f"Take another one for corpora.{purpose}.")
         sources[name] = content["source"]
     models = {name: load_model_settings(name, config, root) for name in config["models"]}
+    check_facts_of_methods(config, editing_methods(root))
     check_studies(config, models, editing_methods(root))
     return {**config, "model_settings": models, "corpus_sources": sources, "method_entries": editing_methods(root)}

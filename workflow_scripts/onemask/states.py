@@ -7,7 +7,7 @@ from torch import Tensor
 
 from onemask.edits import FactoredEdits, LayerEdits, Update
 from onemask.mask_plan import MAIN
-from onemask.masks import Mask, pruned_share, random_mask, random_mask_by_output
+from onemask.masks import Mask, random_mask, random_mask_by_output
 from onemask.models import Model
 from onemask.scoring import Probes, Scores, score
 
@@ -26,11 +26,6 @@ class State:
 
     def __getitem__(self, rows) -> "State":
         return State(self.name, None if self.update is None else self.update[rows], self.keep, self.restores)
-
-    @property
-    def pruned(self) -> float:
-        """Share of weights that the mask removes."""
-        return 0.0 if self.keep is None else pruned_share(self.keep)
 
     @property
     def varies(self) -> bool:
