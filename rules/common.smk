@@ -92,8 +92,9 @@ def test_split(method):
 def mask_plan(wildcards):
     """How the job's mask is trained and measured."""
     found = plan(wildcards.mask, STUDIES, FACTS["relations"])
-    if wildcards.method in LAYER_METHODS.values() and STUDIES["layers_epochs"]:
-        found["settings"]["epochs"] = STUDIES["layers_epochs"]
+    kind = "layers" if wildcards.method in LAYER_METHODS.values() else "transfer" if wildcards.method in COMPARED else None
+    if kind and STUDIES[f"{kind}_epochs"]:
+        found["settings"]["epochs"] = STUDIES[f"{kind}_epochs"]
     return found
 
 
