@@ -26,7 +26,8 @@ rule train_mask:
     # the main mask is waited for; those of a study are many, and one thread each is the better use of the cores
     threads: lambda wildcards: 2 if wildcards.mask == MAIN else 1
     resources:
-        mem_mb=larger_each_attempt(4000),
+        # what is kept of the texts, and the model
+        mem_mb=lambda wildcards, attempt: (4000 + setting("mask")(wildcards)["cache_mb"]) * 2 ** (attempt - 1),
     script:
         "../workflow_scripts/train_mask.py"
 

@@ -39,6 +39,7 @@ rule measure_reversal:
         reversal=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/reversal/{{split}}.parquet",
     params:
         plan=mask_plan,
+        seed=SETTINGS["seed"],
         batch_tokens=SETTINGS["scoring_batch_tokens"],
         device=setting("device"),
         dtype=setting("dtype"),

@@ -62,7 +62,6 @@ rule measure_pruning:
         tokens=SETTINGS["perplexity"]["tokens"],
         window=SETTINGS["perplexity"]["window"],
         edits=STUDIES["perplexity_edits"],
-        cache_mb=lambda wildcards: setting("mask")(wildcards)["cache_mb"],
         batch_tokens=SETTINGS["scoring_batch_tokens"],
         device=setting("device"),
         dtype=setting("dtype"),
@@ -107,6 +106,7 @@ rule measure_transfer:
         model=f"{ASSETS}/models/{{model}}",
         facts=test_facts,
         edits=test_edits,
+        training=sorted({f"{RUN}/facts/{train_split(trained)}.parquet" for trained in STUDIES["transfer"]}),
         masks=expand(f"{RUN}/{{{{model}}}}/{{trained}}/{MAIN}/seed{{{{seed}}}}/mask.safetensors", trained=STUDIES["transfer"]),
     output:
         reversal=at_study("transfer.parquet"),
@@ -137,6 +137,7 @@ rule summarise_transfer:
         measures=at_study("measures/transfer.parquet"),
     params:
         methods=STUDIES["transfer"],
+        test_split=lambda wildcards: test_split(wildcards.method),
         code=code("summarise_transfer.py"),
     log:
         f"{RUN}/{{model}}/{{method}}/logs/summarise_transfer/seed{{seed}}.log",

@@ -76,6 +76,10 @@ def test_paper_settings_are_the_papers():
         ("mask.s_max", 1.0, "at mask.s_max"),
         ("studies.parametrisations", ["l0"], "at studies.parametrisations.0.*not one of"),
         ("studies.shares", [10], "at studies.shares.0"),
+        ("studies.shares", [0.1], "studies.parametrisations and studies.shares together"),
+        ("studies.layers", [18], "two layers or more in studies.layers"),
+        ("studies.training_edits", [100000], "studies.training_edits of at most 500, the training facts; found 100000"),
+        ("mask_seeds", [-1], "at mask_seeds.0"),
         ("studies.folds", 1, "between two folds and one a relation; found studies.folds: 1"),
         ("studies.transfer", ["rome", "mend"], r"studies.transfer out of methods and compare; found \['mend'\]"),
         ("studies.transfer", ["r-rome", "rome"], "a method of methods first in studies.transfer; found r-rome"),
@@ -164,7 +168,10 @@ def test_methods_whose_masks_are_exchanged_must_edit_one_last_layer():
 
 
 def test_layers_are_compared_of_a_method_that_edits_one_and_each_fact_alone():
-    config = read("demo") | {"methods": ["memit"], "compare": ["rome"], "studies": {"layers": [5]}}
+    alone = "a first method that edits each fact alone, for studies.pruning_shares and blocking_shares; found memit"
+    with pytest.raises(OnemaskError, match=alone):
+        load_run(read("demo") | {"methods": ["memit"], "compare": ["rome"], "studies": {"blocking_shares": [0.1]}}, ROOT)
+    config = read("demo") | {"methods": ["memit"], "compare": ["rome"], "studies": {"layers": [5, 9]}}
     with pytest.raises(OnemaskError, match="a first method that edits one layer, for studies.layers; found memit"):
         load_run(config, ROOT)
 

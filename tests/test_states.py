@@ -138,3 +138,13 @@ def test_a_mask_of_another_layer_or_model_is_refused(model, tmp_path):
         del model.info["sha256"]
     with pytest.raises(OnemaskError, match="edits of layer 1, which .* masks; found layer 2"):
         read_mask(path, model, LayerEdits(replace(edits.update, layer=2)))
+
+
+def test_facts_may_share_an_edit(model):
+    edits = LayerEdits(some_edits(model))
+    shown = [state for state in states(model, edits).values() if state.name in ("edited", "shared")]
+    twice = reversal(model, FRAME.iloc[[1, 1, 3]].reset_index(drop=True), edits, shown, 60, owners=[1, 0, 3])
+    alone = reversal(model, FRAME, edits, shown, 60)
+    for state in ("edited", "shared"):
+        one, two = (table[table["state"] == state]["logp_new"].to_numpy() for table in (alone, twice))
+        assert two[0] == pytest.approx(one[1]) and two[2] == pytest.approx(one[3]) and two[1] != pytest.approx(one[1])

@@ -13,7 +13,7 @@ from onemask.errors import OnemaskError
 from onemask.key_energy import by_layer, key_energy, subject_keys
 from onemask.study_measures import layer_correlation, left_out
 from onemask.tokens import encode_with_subject
-from onemask.training_facts import choose
+from onemask.training_facts import choose, measured, unseen
 from test_algebra import LAYER, some_edits
 
 RELATIONS = ["P1", "P2", "P3", "P4", "P5"]
@@ -61,15 +61,33 @@ def facts(count: int) -> pd.DataFrame:
 
 
 def test_small_draws_lie_within_large_ones_and_left_out_relations_are_out():
-    small, large = (set(choose(facts(50), [], count, seed=1)["case_id"]) for count in (10, 30))
+    small, large = (set(choose(facts(50), [], count, seed=1)) for count in (10, 30))
     assert len(small) == 10 and len(large) == 30 and small < large
-    assert small != set(choose(facts(50), [], 10, seed=2)["case_id"])
-    rest = choose(facts(50), ["P2", "P4"], None, seed=1)
+    assert small != set(choose(facts(50), [], 10, seed=2))
+    rest = facts(50).iloc[choose(facts(50), ["P2", "P4"], None, seed=1)]
     assert set(rest["relation_id"]) == {"P1", "P3", "P5"} and len(rest) == 30
     with pytest.raises(OnemaskError, match="40 training edits or more without P2; found 5"):
         choose(facts(6), ["P2"], 40, seed=0)
     with pytest.raises(OnemaskError, match="training edits or more without"):
         choose(facts(6), RELATIONS, None, seed=0)
+
+
+def test_a_mask_is_measured_on_what_its_plan_says():
+    plans = {name: mask_plan.plan(name, STUDIES, RELATIONS) for name in ("shared", "fold1", "edits30")}
+    assert measured(facts(50), plans["shared"], "test", 1).tolist() == list(range(50))
+    assert set(facts(50)["relation_id"].iloc[measured(facts(50), plans["fold1"], "test", 1)]) == {"P2", "P4"}
+    assert measured(facts(50), plans["edits30"], "train", 1).tolist() == choose(facts(50), [], 30, 1).tolist()
+    assert len(measured(facts(50), plans["edits30"], "test", 1)) == 50
+    with pytest.raises(OnemaskError, match="facts of P2, P4 in test; found none"):
+        measured(facts(1), plans["fold1"], "test", 1)
+
+
+def test_facts_that_a_mask_was_trained_on_are_no_test_of_it():
+    pairs = [("P1", "a"), ("P1", "b"), ("P2", "a")]
+    test, training = (pd.DataFrame(rows, columns=["relation_id", "subject"]) for rows in (pairs, [("P1", "a"), ("P3", "b")]))
+    assert unseen(test, training).tolist() == [1, 2]
+    with pytest.raises(OnemaskError, match="no mask was trained on"):
+        unseen(test, test)
 
 
 def test_pruning_removes_the_largest_by_each_criterion(model):
@@ -119,7 +137,11 @@ def test_subject_keys_are_the_inputs_of_w_at_the_subjects_last_token(model):
             torch.testing.assert_close(keys[layer, i], seen["keys"][0, at].float())
     table = by_layer(model, frame)
     assert table["layer"].tolist() == list(range(model.layers)) and (table["subjects"] == 4).all()
-    assert table["common_energy"].between(0.1, 1).all()
+    normalised = keys[2].double() / keys[2].double().norm(dim=1, keepdim=True)
+    largest = normalised.pow(2).mean(0).numpy()
+    assert table["common_energy"][2] == pytest.approx(np.sort(largest)[-round(0.1 * model.d_mlp) :].sum())
+    cosines = (normalised @ normalised.T).numpy()[np.triu_indices(4, 1)]
+    assert table["cosine"][2] == pytest.approx(cosines.mean())
 
 
 def reversal_of(cases, reversed_cases, state) -> pd.DataFrame:
@@ -139,7 +161,11 @@ def test_layers_are_correlated_over_the_facts_that_all_edited():
     tables = {layer: reversal_of(range(10), range(count), "sigmoid-10") for layer, count in rates.items()}
     tables[2] = pd.concat([tables[2], reversal_of([99], [99], "sigmoid-10")])
     found, p_value = layer_correlation(energy, tables, "sigmoid-10", 0, model="m", method="rome")
-    assert found["value"] == pytest.approx(1.0) and found["n"] == 4 and found["ci_low"] <= 1.0
+    assert found["value"] == pytest.approx(1.0) and found["n"] == 4
+    assert found["ci_high"] == 1.0 and 0 < found["ci_low"] < 1  # in some resamples two layers are equally good
     assert p_value["value"] == pytest.approx(2 / 24)  # of the 24 orders of four layers, two are perfectly ranked
     back, _ = layer_correlation(-energy, tables, "sigmoid-10", 0, model="m", method="rome")
     assert back["value"] == pytest.approx(-1.0)
+    clear = {layer: reversal_of(range(10), range(10 if layer > 5 else 0), "sigmoid-10") for layer in (2, 7)}
+    sure, _ = layer_correlation(energy, clear, "sigmoid-10", 0, model="m", method="rome")
+    assert (sure["ci_low"], sure["ci_high"]) == pytest.approx((1.0, 1.0))

@@ -31,7 +31,7 @@ SIZES = {
     "controls": 114,
     "mask_shares": 106,
     "training_size": 54,
-    "transfer": 66,
+    "transfer": 72,
     "layers": 52,
     "blocking_shares": 54,
 }
@@ -93,7 +93,7 @@ STAGES = {
         row
         for method in METHODS
         for row in grid(("rsr", "top1"), ("test",), ("none", "random", *METHODS), RELATIONS, model=model, method=method)
-        + grid(("training_edits",), ("all",), METHODS[:1], model=model, method=method)
+        + grid(("training_edits", "pruned"), ("all",), METHODS[:1], model=model, method=method)
     ],
     "layers": lambda model: [
         *(

@@ -42,7 +42,9 @@ def main(smk):
     figure = compose(module.draw, tables, module.SIZE)
     save(figure, smk.output.pdf)
     save(figure, smk.output.png)
-    write_text(smk.output.caption, figure_caption(smk.params.name, module.__doc__, tables, smk.params.method, smk.params.seed))
+    studied = {name for table in tables.values() if "measures" in table for name in table["measures"]["method"]}
+    method = ", ".join(sorted(studied)) or smk.params.method
+    write_text(smk.output.caption, figure_caption(smk.params.name, module.__doc__, tables, method, smk.params.seed))
 
 
 job.run(globals(), main, torch_threads=False)

@@ -18,8 +18,8 @@ def main(smk):
     near, owners = neighbours(facts, smk.params.prompts)
     if near.empty:
         raise OnemaskError("neighbourhood prompts in the test facts", "none", "Set neighborhood_prompts: 0.")
-    states = [state[owners] for state in states_of(edits, mask, smk.wildcards.mask, smk.params.random, int(smk.wildcards.seed))]
-    scored = reversal(model, near, edits[owners], states, smk.params.batch_tokens, job.Progress(len(near), "prompts"))
+    states = states_of(edits, mask, smk.wildcards.mask, smk.params.random, int(smk.wildcards.seed))
+    scored = reversal(model, near, edits, states, smk.params.batch_tokens, owners, job.Progress(len(near), "prompts"))
     write_table(smk.output.neighborhood, "reversal", scored, job.provenance(smk, model.info))
 
 

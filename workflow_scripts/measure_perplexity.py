@@ -1,14 +1,12 @@
 """Measure the perplexity of the original model, and of sampled test edits in every state that a mask is measured in."""
 
-import numpy as np
-
 import job
 from onemask.corpus import windows
 from onemask.edit_tables import layer_edits, read_edits
 from onemask.files import read_table, write_table
 from onemask.masks import read_mask
 from onemask.models import load_model
-from onemask.perplexity import measure
+from onemask.perplexity import measure, sampled_cases
 from onemask.states import states_of
 
 
@@ -17,8 +15,7 @@ def main(smk):
     seed = int(smk.wildcards.seed)
     table = read_edits(smk.input.edits)
     if not table["together"].all():
-        cases = table["case_id"].unique()
-        table = table[table["case_id"].isin(np.random.default_rng(seed).permutation(cases)[: smk.params.edits])]
+        table = table[table["case_id"].isin(sampled_cases(table, smk.params.edits, seed))]
     edits = layer_edits(table, model)
     mask = read_mask(smk.input.mask, model, edits)
     states = states_of(edits, mask, smk.wildcards.mask, smk.params.random, seed)

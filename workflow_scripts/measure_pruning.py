@@ -18,14 +18,15 @@ def main(smk):
     table = read_edits(smk.input.edits)
     facts, edits = join_facts(read_table(smk.input.facts, "facts"), table), layer_edits(table, model)
     prompts = [encode(model.tokenizer, fact.prompt.replace("{}", fact.subject)) for fact in facts.itertuples()]
-    activation = pruning.mean_activation(cut_texts(model, edits.layer, prompts, smk.params.cache_mb).keys)
+    activation = pruning.mean_activation(cut_texts(model, edits.layer, prompts).keys)
     text = windows(model.tokenizer, read_table(smk.input.corpus, "corpus"), "perplexity", smk.params.tokens, smk.params.window)
+    sampled = perplexity.sampled_cases(table, smk.params.edits, int(smk.wildcards.seed))
     meter, scored, measured = job.Progress(len(facts), "edits"), [], []
     for i in range(len(facts)):
         fact, edit = facts.iloc[[i]], edits[[i]]
         states = pruning.states_of(model, edit.update, activation, smk.params.shares)
         scored.append(reversal(model, fact, edit, states, smk.params.batch_tokens))
-        if i < smk.params.edits:
+        if facts["case_id"].iloc[i] in sampled:
             measured.append(perplexity.measure(model, text, fact, edit, states))
         meter(i + 1)
     source = job.provenance(smk, model.info)

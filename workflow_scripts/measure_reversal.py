@@ -1,5 +1,7 @@
 """Score the facts of a split in every state of the edited layer that a mask is measured in."""
 
+import torch
+
 import job
 from onemask.edit_tables import join_facts, layer_edits, read_edits
 from onemask.files import read_table, write_table
@@ -7,17 +9,18 @@ from onemask.masks import read_mask
 from onemask.models import load_model
 from onemask.reversal import reversal
 from onemask.states import states_of
+from onemask.training_facts import measured
 
 
 def main(smk):
     model = load_model(smk.input.model, smk.params.device, smk.params.dtype)
     table = read_edits(smk.input.edits)
-    if smk.params.plan["left_out"]:
-        table = table[table["relation_id"].isin(smk.params.plan["left_out"])]
     facts, edits = join_facts(read_table(smk.input.facts, "facts"), table), layer_edits(table, model)
+    rows = measured(facts, smk.params.plan, smk.wildcards.split, smk.params.seed)
+    facts, edits = facts.iloc[rows].reset_index(drop=True), edits[torch.from_numpy(rows)]
     mask = read_mask(smk.input.mask, model, edits)
     states = states_of(edits, mask, smk.wildcards.mask, smk.params.plan["random"], int(smk.wildcards.seed))
-    scored = reversal(model, facts, edits, states, smk.params.batch_tokens, job.Progress(len(facts), "facts"))
+    scored = reversal(model, facts, edits, states, smk.params.batch_tokens, progress=job.Progress(len(facts), "facts"))
     write_table(smk.output.reversal, "reversal", scored, job.provenance(smk, model.info))
 
 

@@ -1,25 +1,30 @@
 """Score the test edits of one method under the masks that were trained on the edits of every method."""
 
+import torch
+
 import job
 from onemask.edit_tables import join_facts, layer_edits, read_edits
-from onemask.files import read_table, write_table
+from onemask.files import read_table, read_tables, write_table
 from onemask.masks import random_mask, read_mask
 from onemask.models import load_model
 from onemask.reversal import reversal
 from onemask.states import State, unmasked
+from onemask.training_facts import unseen
 
 
 def main(smk):
     model = load_model(smk.input.model, smk.params.device, smk.params.dtype)
     table = read_edits(smk.input.edits)
     facts, edits = join_facts(read_table(smk.input.facts, "facts"), table), layer_edits(table, model)
+    rows = unseen(facts, read_tables(smk.input.training, "facts"))
+    facts, edits = facts.iloc[rows].reset_index(drop=True), edits[torch.from_numpy(rows)]
     masks = [read_mask(path, model, edits) for path in smk.input.masks]
     states = unmasked(edits)
     states += [
         State(name, edits.update, mask.keep.to(edits.device)) for name, mask in zip(smk.params.methods, masks, strict=True)
     ]
     states.append(State("random", edits.update, random_mask(masks[0].keep, int(smk.wildcards.seed)).to(edits.device)))
-    scored = reversal(model, facts, edits, states, smk.params.batch_tokens, job.Progress(len(facts), "facts"))
+    scored = reversal(model, facts, edits, states, smk.params.batch_tokens, progress=job.Progress(len(facts), "facts"))
     write_table(smk.output.reversal, "reversal", scored, job.provenance(smk, model.info))
 
 

@@ -3,16 +3,18 @@
 import job
 from onemask.files import read_table, write_table
 from onemask.masks import read_mask
-from onemask.measures import reversal_measures, single
+from onemask.measures import pruned_measures, reversal_measures, single
 
 
 def main(smk):
     key = {"model": smk.wildcards.model, "method": smk.wildcards.method}
     seed = int(smk.wildcards.seed)
-    rows = reversal_measures(read_table(smk.input.reversal, "reversal"), "test", seed, **key)
+    rows = reversal_measures(read_table(smk.input.reversal, "reversal"), smk.params.test_split, seed, **key)
     for method, path in zip(smk.params.methods, smk.input.masks, strict=True):
-        edits = read_mask(path).provenance["edits"]
+        mask = read_mask(path)
+        edits = mask.provenance["edits"]
         rows.append(single("training_edits", edits, edits, seed, mask=method, split="all", **key))
+        rows += pruned_measures({method: mask.pruned}, seed, **key)
     write_table(smk.output.measures, "measures", rows, job.provenance(smk))
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 import job
 from onemask import mask_training
@@ -22,10 +23,11 @@ def main(smk):
     settings = MaskSettings(**smk.params.mask | plan["settings"])
     table = read_edits(smk.input.edits)
     every = join_facts(read_table(smk.input.facts, "facts"), table)
-    facts = choose(every, plan["left_out"], plan["edits"], smk.params.seed)
+    rows = choose(every, plan["left_out"], plan["edits"], smk.params.seed)
+    # chosen after the edits are made of the whole table: edits made together are one, whatever facts the mask learns from
+    facts, edits = every.iloc[rows].reset_index(drop=True), layer_edits(table, model)[torch.from_numpy(rows)]
     if plan["edits"]:
         settings = replace(settings, epochs=round(settings.epochs * len(every) / len(facts)))
-    edits = layer_edits(table[table["case_id"].isin(facts["case_id"])], model)
     swapped = np.random.default_rng(seed).random(len(facts)) < 0.5 if plan["shuffled"] else None
     meter = job.Progress(settings.epochs, "epochs")
     source = job.provenance(smk, model.info)
@@ -38,7 +40,7 @@ def main(smk):
         seed,
         swapped,
         checkpoint,
-        job.digest([source, *(sha256(path) for path in smk.input.edits)]),
+        job.digest([source, *(sha256(path) for path in (smk.input.facts, *smk.input.edits))]),
         lambda row: (meter(row["epoch"] + 1), logging.info("%s", row)),
     )
     if pruned_share(keep) in (0.0, 1.0):

@@ -35,12 +35,14 @@ def figure_caption(name: str, description: str, tables: dict[str, dict[str, obje
 
 def table_caption(title: str, table: pd.DataFrame) -> str:
     """Caption in reStructuredText: title, models, methods, seeds, the number of facts by split, and masks that are no masks."""
-    sizes = table[(table["relation"] == "all") & ~table["metric"].isin(["pruned"])].groupby("split", sort=False)["n"].max()
-    parts = [f"{split}: n = {count}" for split, count in sizes.items()]
+    counted = table[(table["relation"] == "all") & ~table["metric"].isin(["pruned", "training_edits"])]
+    # what is measured once, without an edit, has n = 1
+    sizes = counted[counted["n"] > 1].groupby("split", sort=False)["n"].agg(["min", "max"])
+    parts = [f"{row.Index}: n = {row.min}" + f" to {row.max}" * (row.min < row.max) for row in sizes.itertuples()]
     models, methods, seeds = (", ".join(map(str, table[key].unique())) for key in ("model", "method", "seed"))
     sample = f"Model {models}; method {methods.upper()}; seed {seeds}; {', '.join(parts)}."
     spread = " Several seeds: mean ± standard deviation over them." if table["seed"].nunique() > 1 else ""
-    brackets = "Brackets: 95% bootstrap intervals over facts, stratified by relation."
+    brackets = "Brackets: 95% bootstrap intervals over facts, stratified by relation (perplexity: over edits)."
     return f"{title}. {sample} {brackets}{spread}{_degenerate(table)}\n"
 
 

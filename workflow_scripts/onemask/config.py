@@ -139,10 +139,22 @@ def check_studies(config: dict, models: dict[str, dict], methods: dict[str, dict
         raise OnemaskError("studies.transfer out of methods and compare", found, "Add them to compare.")
     if studies["transfer"] and studies["transfer"][0] not in config["methods"]:
         raise OnemaskError("a method of methods first in studies.transfer", studies["transfer"][0], "Begin with one of methods.")
+    if len(studies["layers"]) == 1:
+        raise OnemaskError("two layers or more in studies.layers", f"{studies['layers']}", "Add one, or leave the study out.")
     if studies["layers"] and (methods[first]["together"] or "layer" not in methods[first]["properties"]):
         raise OnemaskError(
             "a first method that edits one layer, for studies.layers", first, "Put rome first, or leave layers out."
         )
+    if methods[first]["together"] and (studies["pruning_shares"] or studies["blocking_shares"]):
+        wanted = "a first method that edits each fact alone, for studies.pruning_shares and blocking_shares"
+        raise OnemaskError(wanted, first, "Put rome first, or leave them out.")
+    if bool(studies["shares"]) != bool(studies["parametrisations"]) or studies["pruning_shares"] and not studies["shares"]:
+        found = "shares, parametrisations or pruning_shares without the others"
+        raise OnemaskError("studies.parametrisations and studies.shares together", found, "Add what is missing.")
+    trained = config["facts"]["per_relation"].get("train", 0) * len(config["facts"]["relations"])
+    if config["facts"]["splits"] == "sampled" and max(studies["training_edits"], default=0) > trained:
+        found = f"{max(studies['training_edits'])}"
+        raise OnemaskError(f"studies.training_edits of at most {trained}, the training facts", found, "Ask for fewer.")
     if studies["folds"] and not 2 <= studies["folds"] <= len(config["facts"]["relations"]):
         found = f"studies.folds: {studies['folds']} of {len(config['facts']['relations'])} relations"
         raise OnemaskError("between two folds and one a relation", found, "Correct studies.folds.")

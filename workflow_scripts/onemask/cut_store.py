@@ -10,7 +10,7 @@ from torch import Tensor
 
 from onemask.errors import OnemaskError
 from onemask.forward import Cut, split_at
-from onemask.models import Model
+from onemask.models import Model, require_context
 from onemask.tokens import batches, pad
 
 BATCH_TOKENS = 8192
@@ -52,12 +52,14 @@ def _room(count: int, dtype: torch.dtype, file: Path | None, device: torch.devic
         file.unlink(missing_ok=True)
 
 
-def cut_texts(model: Model, layer: int, texts: list[list[int]], cache_mb: int, file: Path | None = None) -> CutStore:
+def cut_texts(model: Model, layer: int, texts: list[list[int]], cache_mb: int = 0, file: Path | None = None) -> CutStore:
     """Run token ids up to the edited layer, in batches of similar length.
 
-    cache_mb: what may be held in memory; more goes into `file` (where one is given), and the log says how much.
+    file: where what is larger than `cache_mb` goes (without one, everything is held in memory); the log says how much. Raises
+    OnemaskError where a text exceeds the model's context, or the disk has no room.
     """
     lengths = [len(text) for text in texts]
+    require_context(model, max(lengths))
     starts = torch.tensor([0, *lengths]).cumsum(0)[:-1]
     dtype, tokens = model.weight(layer).dtype, sum(lengths)
     size = tokens * (model.d_mlp + model.d_model) * dtype.itemsize / 1e6

@@ -79,6 +79,8 @@ def stack_layers(table: pd.DataFrame, model: Model | None = None) -> list[Factor
     Raises OnemaskError when factors are missing, not finite, or of other dimensions than the model's matrix.
     """
     facts = table["case_id"].unique()
+    if not len(facts):
+        raise OnemaskError("edits", "none", "Ask for more facts, and make the edits again.")
     found = []
     for layer, rows in table.groupby("layer"):
         ranks = [part.set_index("case_id") for _, part in rows.groupby("component")]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from onemask.errors import OnemaskError
 from onemask.forward import at_least_float32, causal_mask, embed, run_blocks
-from onemask.models import Model
+from onemask.models import Model, require_context
 from onemask.tokens import batches, encode_with_subject, pad
 
 COMMON = 0.1  # share of neurons whose energy is called common
@@ -26,6 +26,7 @@ def subject_keys(model: Model, facts: pd.DataFrame, progress: Callable[[int], No
         encode_with_subject(model.tokenizer, prompt, subject)
         for prompt, subject in zip(facts["prompt"], facts["subject"], strict=True)
     ]
+    require_context(model, max(len(ids) for ids, _ in texts))
     found = torch.empty(model.layers, len(texts), model.d_mlp)
     done = 0
     for group in batches([len(ids) for ids, _ in texts], BATCH_TOKENS):

@@ -30,7 +30,7 @@ def plan(name: str, studies: dict, relations: list[str]) -> dict:
 
     settings: overrides. left_out: relations whose edits are not trained on, and on which alone the mask is measured.
     shuffled: original and edited change places in a random half of the edits. edits: number of training edits, None for all;
-    where there are fewer, epochs are added until the mask takes as many steps as with all.
+    where there are fewer, epochs are added until the mask takes about as many steps as with all.
     random: name of its random control, None where it has none.
     """
     found = {"settings": {}, "left_out": [], "shuffled": name == "shuffled", "edits": None, "random": None}

@@ -4,6 +4,7 @@ Each row of a batch is one text under its own edit, W_hat_i * K, in factored for
 once (method.md section 4).
 """
 
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,7 +147,10 @@ class State:
 
     def load(self, path: Path, fingerprint: str) -> None:
         """Take up a checkpoint of the same training; one of another is passed over."""
-        content = torch.load(path, weights_only=True, map_location="cpu")
+        try:
+            content = torch.load(path, weights_only=True, map_location="cpu")
+        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+            raise OnemaskError(f"a whole checkpoint at {path}", str(error), "Delete it and run again.") from error
         if content["fingerprint"] != fingerprint:
             return
         with torch.no_grad():
@@ -288,7 +292,9 @@ def step(
     state.optimiser.zero_grad()
     ((soft * keep.grad).sum() + penalty).backward()
     loss = restoration + float(penalty.detach()) + settings.beta_kl * divergence
+    norm = float(torch.nn.utils.clip_grad_norm_([state.theta], settings.gradient_clip))
+    if np.isfinite(loss) and not np.isfinite(norm):
+        loss = norm  # a gradient that is not finite would do the same harm
     if np.isfinite(loss):
-        torch.nn.utils.clip_grad_norm_([state.theta], settings.gradient_clip)
         state.optimiser.step()
     return {"loss": loss, "restoration": restoration, "sparsity": float(sparsity.detach()), "kl": divergence}

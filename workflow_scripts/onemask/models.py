@@ -165,3 +165,9 @@ def load_checkpoint(folder: Path, info: dict, device: str = "cpu", dtype: str = 
         if not torch.isfinite(parameter.sum()):
             raise OnemaskError("finite weights", f"NaN or infinity in {name} of {folder}", "Fetch the checkpoint again.")
     return Model(network, tokenizer, info["family"], info)
+
+
+def require_context(model: Model, length: int) -> None:
+    """Raise OnemaskError where a text of so many tokens exceeds the model's context."""
+    if length > model.context:
+        raise OnemaskError(f"texts of at most {model.context} tokens, the model's context", f"{length}", "Shorten the prompts.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -11,6 +12,11 @@ from onemask.forward import Cut, finish, logits_at, split_at
 from onemask.models import Model
 from onemask.states import State
 from onemask.tokens import Padded
+
+
+def sampled_cases(table: pd.DataFrame, count: int, seed: int) -> np.ndarray:
+    """case_id of `count` of a table's facts, drawn with a seed; a smaller draw is part of every larger one."""
+    return np.random.default_rng(seed).permutation(table["case_id"].unique())[:count]
 
 
 @torch.inference_mode()

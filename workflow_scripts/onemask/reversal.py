@@ -16,12 +16,13 @@ def reversal(
     edits: LayerEdits,
     states: list[State],
     batch_tokens: int,
+    owners: list[int] | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> pd.DataFrame:
-    """The `reversal` table: every fact in every state, whose updates are in the facts' order."""
+    """The `reversal` table: every fact in every state. owners: index of each fact's edit (None: edits in the facts' order)."""
     frames, done = [], 0
     for group in fact_batches(model, facts, batch_tokens):
-        batch = facts.iloc[group]
+        batch, rows = facts.iloc[group], group if owners is None else [owners[i] for i in group]
         unedited = probe(model, edits.layer, batch)
         edited = unedited
         if edits.others:
@@ -29,7 +30,7 @@ def reversal(
                 edited = probe(model, edits.layer, batch)
         original = State("original").score(model, unedited)
         for state in states:
-            scores = state[group].score(model, unedited if state.update is None else edited)
+            scores = state[rows].score(model, unedited if state.update is None else edited)
             frames.append(
                 batch[["case_id", "relation_id"]].assign(
                     state=state.name,

@@ -13,24 +13,28 @@ def left_out(tables: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(folds, ignore_index=True).assign(state="left_out")
 
 
-def _resampled_rates(by_layer: pd.DataFrame, seed: int) -> np.ndarray:
-    """Mean of each column (layer) over facts (rows) drawn with replacement, (RESAMPLES, layers)."""
-    generator = np.random.default_rng(seed)
-    drawn = generator.integers(0, len(by_layer), (RESAMPLES, len(by_layer)))
-    return by_layer.to_numpy(dtype=float)[drawn].mean(1)
+def _resampled_rates(by_layer: pd.DataFrame, strata: np.ndarray, seed: int) -> np.ndarray:
+    """Mean of each column (layer) over facts (rows) drawn with replacement within their stratum, (RESAMPLES, layers)."""
+    generator, sums = np.random.default_rng(seed), np.zeros((RESAMPLES, by_layer.shape[1]))
+    for stratum in np.unique(strata):
+        inside = by_layer.to_numpy(dtype=float)[strata == stratum]
+        sums += inside[generator.integers(0, len(inside), (RESAMPLES, len(inside)))].sum(1)
+    return sums / len(by_layer)
 
 
 def layer_correlation(energy: pd.Series, tables: dict[int, pd.DataFrame], state: str, seed: int, **key: object) -> list[dict]:
     """Spearman's rank correlation over layers of common key energy and the mask's test RSR, as measures.
 
-    energy: by layer. tables: `reversal` by layer; state: the trained mask's. The interval resamples the facts that every
-    layer edited; the p-value is that of all permutations of the layers (two-sided).
+    energy: by layer. tables: `reversal` by layer; state: the trained mask's. The interval resamples, within relations, the facts
+    that every layer edited, and holds the layers fixed; the p-value is of permutations of the layers (all, or 10,000 drawn),
+    two-sided.
     """
     reversed_facts = {
         layer: table[table["state"] == state].set_index("case_id").pipe(lambda part: part["logp_true"] > part["logp_new"])
         for layer, table in tables.items()
     }
     by_layer = pd.DataFrame(reversed_facts).dropna()
+    relations = pd.concat(tables.values()).drop_duplicates("case_id").set_index("case_id")["relation_id"]
     energies = energy[by_layer.columns].to_numpy()
     rates = by_layer.to_numpy(dtype=float).mean(0)
     found = stats.permutation_test(
@@ -40,7 +44,10 @@ def layer_correlation(energy: pd.Series, tables: dict[int, pd.DataFrame], state:
         n_resamples=10_000,
         rng=seed,
     )
-    drawn = [stats.spearmanr(energies, part).statistic for part in _resampled_rates(by_layer, seed)]
+    drawn = [
+        stats.spearmanr(energies, part).statistic
+        for part in _resampled_rates(by_layer, relations[by_layer.index].to_numpy(), seed)
+    ]
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     where = {**key, "mask": state, "split": "test"}
     correlation = single("rank_correlation", found.statistic, len(energies), seed, **where)

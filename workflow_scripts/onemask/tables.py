@@ -76,7 +76,8 @@ TABLES = {
         columns=("metric",),
     ),
     "training_size": Selection(
-        "Masks trained on fewer edits (the same number of steps and, but for shared, exactly the same pruned share)",
+        "Masks trained on fewer edits (a tenth of them held out for validation; about the same number of steps, and but for "
+        "shared exactly the same pruned share); train: the edits that the mask was trained on",
         metrics=("training_edits", "pruned", "rsr", "top1"),
         splits=("all", "train", "memit_train", *TEST_SPLITS),
         masks=r"shared|edits[0-9]+|original|random",
@@ -85,15 +86,15 @@ TABLES = {
     ),
     "transfer": Selection(
         "RSR on the test edits of each method (columns) under the mask that was trained on the edits of another (rows); "
-        "none: no mask, random: a random mask of the share of the first",
-        metrics=("rsr", "top1", "training_edits"),
+        "none: no mask, random: a random mask of the share of the first. Facts that any of the masks was trained on are left out",
+        metrics=("rsr", "top1", "pruned", "training_edits"),
         rows=("metric", "mask"),
         columns=("method",),
     ),
     "layers": Selection(
         "The first method in several layers: common key energy and mean cosine of keys, editing success and reversal by a mask "
         "of the layer on the test facts, and success under that mask (both metrics); rank_correlation: Spearman's, of common "
-        "energy and the mask's RSR over the layers (interval over facts; n and the permutation p-value over layers)",
+        "energy and the mask's RSR over these layers (interval over facts, layers held fixed; p-value over orders of the layers)",
         metrics=(
             *("common_energy", "cosine", "success", "rsr", "top1", "success_unmasked", "success_masked"),
             *("token_accuracy_unmasked", "token_accuracy_masked", "rank_correlation", "rank_correlation_p"),
@@ -213,7 +214,7 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     for _, part in table.groupby(keys, sort=False):
         first = part.iloc[0].to_dict()
         text = cell(first)
-        if len(part) > 1:
+        if len(part) > 1 and part["value"].nunique() > 1:
             moments = (part["value"].mean(), part["value"].std(ddof=1))
             text = " ± ".join(cell(first | {"value": value, "ci_low": math.nan}) for value in moments)
         rows.append(first | {"value": text})
