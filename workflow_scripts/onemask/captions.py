@@ -49,5 +49,6 @@ def table_caption(title: str, table: pd.DataFrame) -> str:
 def _degenerate(table: pd.DataFrame) -> str:
     """A warning where a trained mask removes nothing or everything."""
     found = table[(table["metric"] == "pruned") & table["value"].isin([0.0, 1.0]) & (table["mask"] != "layer_zeroed")]
+    found = found.drop_duplicates(["model", "seed", "mask"])
     names = [f"{row.mask} of {row.model}, seed {row.seed} ({row.value:.0%})" for row in found.itertuples()]
     return f" **Warning: masks that prune nothing or everything: {'; '.join(names)}; choose another gamma.**" if names else ""
