@@ -123,7 +123,7 @@ PRINTED = {
 @pytest.mark.skipif(not RELEASED.is_dir(), reason="the authors' split files are not beside this checkout")
 def test_released_splits_give_tables_4_and_5_as_printed():
     splits = facts.released_splits(RELEASED, TEN)
-    measured = fact_measures(splits, facts.shared_with_training(splits), None, 0, model="any")
+    measured = pd.DataFrame(fact_measures(splits, facts.shared_with_training(splits), None, 0, model="any"))
     for split, numbers in PRINTED.items():
         part = measured[measured["split"] == split].set_index("metric")["value"]
         metrics = ["facts", "relations", "unique_objects", "unique_subjects", "unique_mappings"]
