@@ -12,10 +12,11 @@ include: "rules/editing.smk"
 include: "rules/masking.smk"
 include: "rules/reversal.smk"
 include: "rules/blocking.smk"
-include: "rules/decomposition.smk"
+include: "rules/mechanism.smk"
 include: "rules/studies.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/claims.smk"
 include: "rules/report.smk"
 
 
@@ -29,6 +30,8 @@ rule all:
         REPORT,
         TABLE_FILES,
         FIGURE_FILES,
+        rules.claims.output,
+        rules.paper_vs_ours.output,
 
 
 onsuccess:

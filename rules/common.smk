@@ -28,6 +28,7 @@ METHOD_ENTRIES = SETTINGS["method_entries"]
 STUDIES = SETTINGS["studies"]
 SEEDS = SETTINGS["mask_seeds"]
 FACTS = SETTINGS["facts"]
+CLAIMS = SETTINGS["claims"]
 MODEL_FOLDERS = [f"{RUN}/{model}" for model in MODELS]
 REPORT = f"{RUN}/report.html"
 EDITING_ENVIRONMENT = "../envs/easyeditor.yaml" if SETTINGS["editor"] == "easyeditor" else "../envs/model.yaml"
@@ -92,6 +93,7 @@ def test_split(method):
 def mask_plan(wildcards):
     """How the job's mask is trained and measured."""
     found = plan(wildcards.mask, STUDIES, FACTS["relations"])
+    found["settings"] = SETTINGS["mask_by_method"].get(base(wildcards.method), {}) | found["settings"]
     kind = "layers" if wildcards.method in LAYER_METHODS.values() else "transfer" if wildcards.method in COMPARED else None
     if kind and STUDIES[f"{kind}_epochs"]:
         found["settings"]["epochs"] = STUDIES[f"{kind}_epochs"]

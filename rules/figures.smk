@@ -1,32 +1,51 @@
-# needs: measures, decomposition, masks and training curves, for every model (first method and seed); tables of studies
+# needs: measures, decomposition, masks and training curves, for every model and method (first seed); tables of studies
 # produces: figures/{name}.{pdf,png}
 
+ALONE_METHODS = [method for method in METHODS if not together(method)]
+TOGETHER_METHODS = [method for method in METHODS if together(method)]
+PRUNED_METHODS = [method for method in METHODS if has_pruning(method)]
+
+REVERSAL = {"reversal": "measures/reversal.parquet", "perplexity": "measures/perplexity.parquet", "kl": "reversal/{test}.parquet"}
+
+# methods that a figure shows, and what it is drawn from: files of a method's main mask
 FIGURE_INPUTS = {
-    "figure03": {"decomposition": "decomposition.parquet", "mask": "mask.safetensors"},
-    "figure04": {"decomposition": "decomposition.parquet", "mask": "mask.safetensors"},
-    "figure06": {"blocking": "measures/blocking.parquet"},
-    "figure07": {
-        "reversal": "measures/reversal.parquet",
-        "perplexity": "measures/perplexity.parquet",
-        "kl": f"reversal/{test_split(METHODS[0])}.parquet",
-    },
-    "figure11": {"mask": "mask.safetensors"},
-    "figure12": {"structure": "mask_structure.parquet"},
-    "mask_training": {"training": "mask_training.parquet"},
+    "figure03": (ALONE_METHODS, {"decomposition": "decomposition.parquet"}),
+    "figure04": (ALONE_METHODS, {"decomposition": "decomposition.parquet"}),
+    "figure05": (METHODS, {"activations": "activations.parquet"}),
+    "figure06": (ALONE_METHODS, {"blocking": "measures/blocking.parquet"}),
+    "figure07": (ALONE_METHODS, REVERSAL),
+    "figure08": (TOGETHER_METHODS, REVERSAL),
+    "figure09": (TOGETHER_METHODS, {"decomposition": "decomposition.parquet"}),
+    "figure10": (TOGETHER_METHODS, {"decomposition": "decomposition.parquet"}),
+    "figure11": (METHODS, {"mask": "mask.safetensors"}),
+    "figure12": (METHODS, {"structure": "mask_structure.parquet"}),
+    "figure13": (METHODS, {"activations": "activations.parquet", "structure": "mask_structure.parquet"}),
+    "figure14": (PRUNED_METHODS, {"pruning": "measures/pruning.parquet", "reversal": "measures/reversal.parquet"}),
+    "attention": (METHODS, {"attention": "attention.parquet"}),
+    "patching": (METHODS, {"patching": "patching.parquet"}),
+    "mask_training": (METHODS, {"training": "mask_training.parquet"}),
 }
-if together(METHODS[0]):
-    del FIGURE_INPUTS["figure06"]
+FIGURE_INPUTS = {name: (methods, inputs) for name, (methods, inputs) in FIGURE_INPUTS.items() if methods}
 STUDY_FIGURES = [name for name in ("mask_shares", "transfer", "layers", "training_size") if name in TABLE_INPUTS]
 FIGURE_FILES = expand(f"{RUN}/figures/{{name}}.{{suffix}}", name=[*FIGURE_INPUTS, *STUDY_FIGURES], suffix=["pdf", "png"])
 
 
-def figure_inputs(name):
-    """Files behind a figure by kind: one a model, or the one table of a study."""
-    if name in STUDY_FIGURES:
-        return {"study": f"{RUN}/tables/{name}.parquet"}
+def rows_of(figure):
+    """Model and method of each row of a figure, in order."""
+    methods = FIGURE_INPUTS[figure][0] if figure in FIGURE_INPUTS else METHODS[:1]
+    return [(model, method) for model in MODELS for method in methods]
+
+
+def figure_inputs(figure):
+    """Files behind a figure by kind: one a row, or the one table of a study."""
+    if figure in STUDY_FIGURES:
+        return {"study": f"{RUN}/tables/{figure}.parquet"}
     return {
-        kind: expand(f"{{at}}/{METHODS[0]}/{MAIN}/seed{SEEDS[0]}/{path}", at=MODEL_FOLDERS)
-        for kind, path in FIGURE_INPUTS[name].items()
+        kind: [
+            f"{RUN}/{model}/{method}/{MAIN}/seed{SEEDS[0]}/{path.format(test=test_split(method))}"
+            for model, method in rows_of(figure)
+        ]
+        for kind, path in FIGURE_INPUTS[figure][1].items()
     }
 
 
@@ -34,7 +53,7 @@ for figure in [*FIGURE_INPUTS, *STUDY_FIGURES]:
 
     rule:
         name:
-            f"draw_{figure}" if figure in STUDY_FIGURES else figure
+            figure if figure.startswith("figure") else f"draw_{figure}"
         input:
             **figure_inputs(figure),
         output:
@@ -43,16 +62,23 @@ for figure in [*FIGURE_INPUTS, *STUDY_FIGURES]:
             png=report(
                 f"{RUN}/figures/{figure}.png",
                 caption=str(Path(f"{RUN}/figures/{figure}.rst").absolute()),
-                category="Figures",
+                category="2 Figures of the paper" if figure.startswith("figure") else "3 Controls and studies",
                 labels={"figure": figure},
             ),
         params:
             name=figure,
-            models=MODELS,
-            labels=[SETTINGS["model_settings"][model]["label"] for model in MODELS],
-            method=METHODS[0],
-            test_split=test_split(METHODS[0]),
+            rows=[
+                {
+                    "model": model,
+                    "label": SETTINGS["model_settings"][model]["label"],
+                    "title": METHOD_ENTRIES[method]["title"],
+                    "split": test_split(method),
+                    "layers": edited_layers(method, model),
+                }
+                for model, method in rows_of(figure)
+            ],
             seed=SEEDS[0],
+            as_released=SETTINGS["decomposition"]["as_released"],
             code=code("draw_figure.py", f"figures/{figure}.py"),
         log:
             f"{RUN}/logs/{figure}.log",

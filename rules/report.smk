@@ -1,21 +1,30 @@
 # needs: every table and figure of the run
-# produces: report.html
+# produces: report.html, which opens with the claims and their verdicts
 
 
 localrules:
     report,
 
 
+report: str(Path(CLAIMS_PAGE).absolute())
+
+
 rule report:
     input:
         tables=TABLE_FILES,
         figures=FIGURE_FILES,
+        claims=rules.claims.output,
+        paper=rules.paper_vs_ours.output,
     output:
         html=REPORT,
     params:
         snakefile=str(ROOT / "Snakefile"),
         configfiles=[str(Path(path).absolute()) for path in workflow.configfiles],
-        targets=[path for path in TABLE_FILES + FIGURE_FILES if path.endswith((".html", ".png"))],
+        targets=[
+            path
+            for path in [*TABLE_FILES, *FIGURE_FILES, *rules.claims.output, *rules.paper_vs_ours.output]
+            if path.endswith((".html", ".png"))
+        ],
     log:
         f"{RUN}/logs/report.log",
     benchmark:

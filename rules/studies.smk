@@ -48,57 +48,44 @@ rule summarise_left_out:
         "../workflow_scripts/summarise_left_out.py"
 
 
-rule measure_pruning:
+rule measure_pruning_perplexity:
     input:
         model=f"{ASSETS}/models/{{model}}",
         facts=test_facts,
         edits=test_edits,
         corpus=f"{ASSETS}/corpora/{SETTINGS['corpora']['perplexity']}.parquet",
     output:
-        reversal=at_study("pruning.parquet"),
         perplexity=at_study("pruning_perplexity.parquet"),
     params:
         shares=STUDIES["pruning_shares"],
         tokens=SETTINGS["perplexity"]["tokens"],
         window=SETTINGS["perplexity"]["window"],
         edits=STUDIES["perplexity_edits"],
-        batch_tokens=SETTINGS["scoring_batch_tokens"],
         device=setting("device"),
         dtype=setting("dtype"),
-        code=code("measure_pruning.py"),
+        code=code("measure_pruning_perplexity.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/measure_pruning/seed{{seed}}.log",
+        f"{RUN}/{{model}}/{{method}}/logs/measure_pruning_perplexity/seed{{seed}}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/measure_pruning/seed{{seed}}.tsv"
+        f"{RUN}/{{model}}/{{method}}/benchmarks/measure_pruning_perplexity/seed{{seed}}.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
     resources:
         mem_mb=larger_each_attempt(3000),
     script:
-        "../workflow_scripts/measure_pruning.py"
+        "../workflow_scripts/measure_pruning_perplexity.py"
 
 
-rule summarise_pruning:
+use rule summarise_perplexity as summarise_pruning_perplexity with:
     input:
-        reversal=at_study("pruning.parquet"),
         perplexity=at_study("pruning_perplexity.parquet"),
     output:
-        measures=at_study("measures/pruning.parquet"),
-    params:
-        test_split=lambda wildcards: test_split(wildcards.method),
-        code=code("summarise_pruning.py"),
+        measures=at_study("measures/pruning_perplexity.parquet"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/summarise_pruning/seed{{seed}}.log",
+        f"{RUN}/{{model}}/{{method}}/logs/summarise_pruning_perplexity/seed{{seed}}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/summarise_pruning/seed{{seed}}.tsv"
-    conda:
-        "../envs/figures.yaml"
-    threads: 1
-    resources:
-        mem_mb=larger_each_attempt(800),
-    script:
-        "../workflow_scripts/summarise_pruning.py"
+        f"{RUN}/{{model}}/{{method}}/benchmarks/summarise_pruning_perplexity/seed{{seed}}.tsv"
 
 
 rule measure_transfer:

@@ -2,6 +2,11 @@
 # produces: tables/{name}.{parquet,csv,md,html}
 
 
+def of_main(path, methods=METHODS):
+    """A file of the main mask of every model and method, first seed."""
+    return expand(f"{{at}}/{{method}}/{MAIN}/seed{SEEDS[0]}/{path}", at=MODEL_FOLDERS, method=methods)
+
+
 def of_masks(stage, methods, masks, seeds):
     """Measure files of a stage, for every model, method, mask and seed."""
     pattern = "{at}/{method}/{mask}/seed{seed}/measures/{stage}.parquet"
@@ -35,7 +40,8 @@ def of_shares():
     """Measure files of masks of equal shares, and of pruning without training."""
     masks = [of_share(kind, share) for kind in STUDIES["parametrisations"] for share in STUDIES["shares"]]
     found = [path for stage in ("reversal", "perplexity") for path in of_masks(stage, METHODS[0], masks, SEEDS[0])]
-    return found + (of_studies("pruning", METHODS[0]) if STUDIES["pruning_shares"] else [])
+    found += of_main("measures/pruning.parquet", METHODS[:1]) if has_pruning(METHODS[0]) else []
+    return found + (of_studies("pruning_perplexity", METHODS[0]) if STUDIES["pruning_shares"] else [])
 
 
 MAIN_REVERSAL = of_masks("reversal", METHODS, MAIN, SEEDS)
@@ -49,9 +55,16 @@ TABLE_INPUTS = {
     "table2": MAIN_REVERSAL + MAIN_PERPLEXITY,
     "table3": MAIN_REVERSAL,
     "table4": expand("{at}/measures/facts.parquet", at=MODEL_FOLDERS),
+    "table8": of_main("measures/structure.parquet"),
+    "mask_structure": of_main("measures/structure.parquet"),
+    "mechanism": of_main("measures/mechanism.parquet"),
     "controls": MAIN_REVERSAL + MAIN_PERPLEXITY + trained_controls(),
     "editors": of_editing(),
 }
+if collapsing := [method for method in METHODS if has_collapse(method)]:
+    TABLE_INPUTS["table6"] = of_main("measures/collapse.parquet", collapsing)
+if pruned := [method for method in METHODS if has_pruning(method)]:
+    TABLE_INPUTS["pruning"] = of_main("measures/pruning.parquet", pruned)
 if BLOCKED_METHODS:
     TABLE_INPUTS["blocking"] = of_masks("blocking", BLOCKED_METHODS, MAIN, SEEDS)
 if "memit_train" in SPLITS:
@@ -76,6 +89,7 @@ if STUDIES["blocking_shares"]:
         "blocking", METHODS[0], [MAIN, *study_masks(STUDIES["blocking_shares"])], SEEDS[0]
     ) + of_masks("reversal", METHODS[0], [MAIN, *study_masks(STUDIES["blocking_shares"])], SEEDS[0])
 
+OURS = [name for name in TABLE_INPUTS if not name.startswith("table")]
 TABLE_FILES = expand(f"{RUN}/tables/{{name}}.{{suffix}}", name=TABLE_INPUTS, suffix=["parquet", "csv", "md", "html"])
 
 
@@ -94,7 +108,7 @@ for table in TABLE_INPUTS:
             html=report(
                 f"{RUN}/tables/{table}.html",
                 caption=str(Path(f"{RUN}/tables/{table}.rst").absolute()),
-                category="Tables",
+                category="3 Controls and studies" if table in OURS else "2 Tables of the paper",
                 labels={"table": table},
             ),
         params:

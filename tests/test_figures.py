@@ -15,6 +15,9 @@ from onemask.figures import (
     figure04,
     figure06,
     figure07,
+    figure08,
+    figure09,
+    figure10,
     figure11,
     figure12,
     mask_training,
@@ -90,10 +93,13 @@ def training() -> pd.DataFrame:
 
 
 FIGURES = {
-    "figure03": (figure03, {"decomposition": decomposition(), "layer": LAYER}),
-    "figure04": (figure04, {"decomposition": decomposition(), "layer": LAYER}),
+    "figure03": (figure03, {"decomposition": decomposition(), "layers": [LAYER]}),
+    "figure04": (figure04, {"decomposition": decomposition(), "layers": [LAYER]}),
     "figure06": (figure06, {"blocking": blocking()}),
     "figure07": (figure07, {"reversal": reversal(), "perplexity": perplexity(45.0), "kl": kl()}),
+    "figure08": (figure08, {"reversal": reversal(), "perplexity": perplexity(45.0), "kl": kl()}),
+    "figure09": (figure09, {"decomposition": decomposition(), "layers": [LAYER - 1, LAYER]}),
+    "figure10": (figure10, {"decomposition": decomposition(), "layers": [LAYER - 1, LAYER]}),
     "figure11": (figure11, {"keep": keep()}),
     "figure12": (figure12, {"structure": structure()}),
     "mask_training": (mask_training, {"training": training()}),
@@ -142,7 +148,7 @@ def test_same_bytes_twice_and_labelled_axes(name, tmp_path):
 
 def test_figure03_trace_ends_at_the_logit():
     table = decomposition()
-    mlp, attention, edited_layer, trace = axes_of(figure03, decomposition=table, layer=LAYER)
+    mlp, attention, edited_layer, trace = axes_of(figure03, decomposition=table, layers=[LAYER])
     for look, (state, token) in figure03.SERIES.items():
         chosen = table[(table["state"] == state) & (table["token"] == token)]
         label = figure03.label(state, token)
@@ -155,15 +161,24 @@ def test_figure03_trace_ends_at_the_logit():
         assert heights(edited_layer, look) == pytest.approx([curve(mlp, label)[LAYER]])
 
 
+def test_figure09_shows_every_edited_layer_and_a_band_over_them():
+    table, layers = decomposition(), [LAYER - 1, LAYER]
+    mlp, _, edited_layers, _ = axes_of(figure09, decomposition=table, layers=layers)
+    for look, part in figure03.SERIES.items():
+        assert heights(edited_layers, look) == pytest.approx([curve(mlp, figure03.label(*part))[layer] for layer in layers])
+    (band,) = [patch for patch in mlp.patches if patch.get_label().startswith("edited layers")]
+    assert (band.get_x(), band.get_x() + band.get_width()) == (layers[0] - 0.5, layers[1] + 0.5)
+
+
 def test_figure04_draws_the_pruned_model_and_marks_the_layer():
     table = decomposition()
-    _, attention = axes_of(figure04, decomposition=table, layer=LAYER)
+    _, attention = axes_of(figure04, decomposition=table, layers=[LAYER])
     chosen = table.query("state == 'shared' and token == 'true' and component == 'attention'")
     drawn = curve(attention, figure03.label("shared", "true"))
     np.testing.assert_allclose(drawn, chosen.groupby("layer")["exact"].mean())
     assert set(curve(attention, f"edited layer ({LAYER})")) == {0, 1}
     with pytest.raises(OnemaskError, match="shared"):
-        axes_of(figure04, decomposition=table[table["state"] != "shared"], layer=LAYER)
+        axes_of(figure04, decomposition=table[table["state"] != "shared"], layers=[LAYER])
 
 
 def test_figure06_heights_are_the_tables_values():

@@ -16,6 +16,10 @@ CONDITIONS = ("none", "masked", "masked_weights", "masked_after")
 RELATIONS = ("all", "P17", "P30")
 CONTROLS = ("random_by_output", "restored", "clipped", "unedited_masked")
 SHARES = ("sigmoid-2", "sigmoid-10", "hard-concrete-2", "topk-10", "random-10", "update-original-2", "columns-zero-30")
+PATCHED, PRUNED = (
+    ("patched_attention", "patched_mlp", "patched_both"),
+    ("update-zero-10", "update-zero-30", "columns-original-30"),
+)
 METHODS = ("rome", "r-rome", "ft-l")
 LAYER_METHODS = ("rome-layer5", "rome-layer18")
 BLOCKED = [f"{metric}_{condition}" for metric in ("success", "token_accuracy") for condition in ("unmasked", *CONDITIONS[1:])]
@@ -25,7 +29,12 @@ SIZES = {
     "table3": 12,
     "table4": 60,
     "table5": 32,
+    "table6": 10,
     "table7": 120,
+    "table8": 10,
+    "mechanism": 46,
+    "mask_structure": 8,
+    "pruning": 20,
     "blocking": 48,
     "editors": 24,
     "controls": 114,
@@ -105,6 +114,28 @@ STAGES = {
         ),
         *grid(("rank_correlation", "rank_correlation_p"), ("test",), ("sigmoid-10",), model=model),
     ],
+    "collapse": lambda model: [
+        *grid(("perplexity_original",), ("test",), ("original",), model=model),
+        *grid(("perplexity_edited",), ("test",), ("none",), ("case 3", "case 14"), model=model),
+        *grid(("perplexity_pruned",), ("test",), ("shared",), ("case 3", "case 14"), model=model),
+    ],
+    "structure": lambda model: [
+        *grid(("update_norm", "update_mean"), ("test",), ("none", "shared"), model=model),
+        *grid(("high_magnitude",), ("test",), ("shared",), model=model),
+        *grid(("output_dimensions", "top5_pruned"), ("all",), ("shared",), model=model),
+        *grid(("dimension_pruned",), ("all",), ("shared",), ("dimension 5", "dimension 214"), model=model),
+    ],
+    "mechanism": lambda model: [
+        *grid(("mlp_edited", "mlp_later", "attention_later"), ("test",), (*STATES[:3], "edited_true"), model=model),
+        *grid(("mlp_edited_ratio",), ("test",), ("none",), model=model),
+        *grid(("subject_attention",), ("test",), ("original", "none"), model=model),
+        *grid(("patched_rsr", "patched_top1"), ("test",), ("none", *PATCHED), model=model),
+    ],
+    "pruning": lambda model: [
+        *grid(("rsr", "top1"), ("test",), PRUNED, RELATIONS, model=model),
+        *grid(("pruned",), ("all",), PRUNED, model=model),
+        *grid(("share_for_rsr90",), ("test",), ("update-zero",), model=model),
+    ],
     "blocking_shares": lambda model: [
         *grid(BLOCKED, ("test",), ("shared", "sigmoid-2", "sigmoid-5"), RELATIONS, model=model),
         *grid(("pruned",), ("all",), ("shared", "sigmoid-2", "sigmoid-5"), model=model),
@@ -126,6 +157,11 @@ def measures(*stages: str) -> pd.DataFrame:
 def selected(name: str) -> pd.DataFrame:
     """What a table takes of the stages that stand behind it."""
     own = {
+        "table6": ("collapse",),
+        "table8": ("structure",),
+        "mask_structure": ("structure",),
+        "mechanism": ("mechanism",),
+        "pruning": ("pruning",),
         "blocking": ("blocking",),
         "editors": ("editing",),
         "controls": ("reversal", "perplexity", "controls"),
@@ -253,21 +289,25 @@ def test_a_tables_caption_names_its_sample():
     assert "all: n" not in caption
 
 
+CASES = pd.DataFrame({"case_id": [1, 1, 2]})
+
+
 @pytest.mark.parametrize(
-    "tables_shown, sample",
+    "shown, sample",
     [
-        ({"decomposition": pd.DataFrame({"case_id": [1, 1, 2]}), "layer": 3}, "2 test facts"),
-        ({"kl": pd.DataFrame({"case_id": [1, 2, 3, 3]})}, "3 test facts"),
+        ({"decomposition": CASES, "layers": [3]}, "2 test facts"),
+        ({"activations": pd.DataFrame({"facts": [7, 7]}), "structure": CASES}, "7 test facts"),
+        ({"kl": CASES, "reversal": CASES}, "2 test facts"),
         ({"blocking": pd.DataFrame({"relation": ["all", "all", "P1"], "n": [9, 8, 99]})}, "9 test facts"),
-        ({"measures": pd.DataFrame({"metric": ["rsr", "kl"], "n": [9, 99]})}, "9 facts at most"),
+        ({"measures": pd.DataFrame({"metric": ["rsr", "kl"], "n": [9, 99], "method": "rome"})}, "ROME; 9 facts at most"),
         ({"training": pd.DataFrame({"epoch": range(12)})}, "12 epochs over the training facts"),
         ({"structure": pd.DataFrame({"dimension": range(7)})}, "7 output dimensions; no facts enter"),
         ({"keep": np.ones((2, 2))}, "the mask itself; no facts enter"),
     ],
 )
-def test_a_figures_caption_names_its_sample(tables_shown, sample):
-    caption = figure_caption("figure06", "What is\n  shown.", {"small": tables_shown}, "rome", 2)
-    assert caption == f"**Figure 6.** What is shown.\n\nMethod ROME, mask seed 2. small: {sample}.\n"
+def test_a_figures_caption_names_its_sample(shown, sample):
+    caption = figure_caption("figure06", "What is\n  shown.", {"small, ROME": shown}, ["test"], 2)
+    assert caption == f"**Figure 6.** What is shown.\n\nsmall, ROME: {sample}. Split test; mask seed 2.\n"
 
 
 @pytest.mark.parametrize(
@@ -275,5 +315,5 @@ def test_a_figures_caption_names_its_sample(tables_shown, sample):
     [("figure03", "Figure 3"), ("figure11", "Figure 11"), ("mask_training", "Mask training")],
 )
 def test_a_figures_caption_names_the_figure_once(name, title):
-    assert figure_caption(name, "Figure 3: P(o*)", {"m": {"keep": 0}}, "rome", 0).startswith(f"**{title}.** P(o\\*)")
-    assert figure_caption(name, "x", {"m": {"keep": 0}}, "rome", 0).startswith(f"**{title}.** X")
+    caption = figure_caption(name, "Figure 3: P(o*)", {"m": {"keep": 0}}, ["test"], 0)
+    assert caption.startswith(f"**{title}.** P(o\\*)")

@@ -2,12 +2,11 @@
 
 import job
 from onemask.decomposition import decompose
-from onemask.edit_tables import join_facts, layer_edits, read_edits
+from onemask.edit_tables import join_facts, layer_edits, read_edits, sample
 from onemask.files import read_table, write_table
-from onemask.mask_plan import MAIN
 from onemask.masks import read_mask
 from onemask.models import load_model
-from onemask.states import State, unmasked
+from onemask.states import shown
 
 
 def main(smk):
@@ -15,9 +14,8 @@ def main(smk):
     table = read_edits(smk.input.edits)
     facts, edits = join_facts(read_table(smk.input.facts, "facts"), table), layer_edits(table, model)
     mask = read_mask(smk.input.mask, model, edits)
-    chosen = list(range(len(facts)))[:: max(1, len(facts) // smk.params.facts)][: smk.params.facts]
-    states = [state[chosen] for state in (*unmasked(edits), State(MAIN, edits.update, mask.keep.to(edits.device)))]
-    parts = decompose(model, facts.iloc[chosen], edits, states)
+    facts, edits = sample(facts, edits, smk.params.facts)
+    parts = decompose(model, facts, edits, shown(edits, mask), smk.params.batch_tokens, smk.params.as_released)
     write_table(smk.output.decomposition, "decomposition", parts, job.provenance(smk, model.info))
 
 

@@ -1,4 +1,4 @@
-"""Draw one figure, a row a model, as PDF and PNG, and write its caption."""
+"""Draw one figure, a row a model and method, as PDF and PNG, and write its caption."""
 
 import importlib
 
@@ -8,43 +8,58 @@ from onemask.figures.compose import compose, save
 from onemask.files import read_table, write_text
 from onemask.masks import read_mask
 
-READERS = {
-    "decomposition": "decomposition",
+SCHEMAS = {
     "blocking": "measures",
     "reversal": "measures",
     "perplexity": "measures",
+    "pruning": "measures",
     "kl": "reversal",
     "structure": "mask_structure",
     "training": "mask_training",
 }
+BY_LAYER = {"decomposition", "activations", "attention", "patching"}  # drawn with the edited layers marked
 
 
-def of_model(kind, path, params, inputs):
-    """A figure's arguments from one model's file."""
+def as_released(parts):
+    """The decomposition as the release draws it: no final norm, nothing of embedding, first and last block."""
+    inner = parts["layer"].between(1, parts["layer"].max() - 2)
+    return parts.assign(exact=parts["unfolded"].where(inner, 0.0))
+
+
+def of_row(row, kind, path, released):
+    """A figure's arguments for one row from one of its files."""
     if kind == "mask":
-        mask = read_mask(path)
-        return {"layer": mask.layer} if "decomposition" in inputs else {"keep": mask.keep.numpy()}
-    table = read_table(path, READERS[kind])
-    return {kind: table[table["split"] == params.test_split] if kind == "reversal" else table}
+        return {"keep": read_mask(path).keep.numpy()}
+    table = read_table(path, SCHEMAS.get(kind, kind))
+    if kind == "reversal":
+        table = table[table["split"].isin([row["split"], "all"])]
+    found = {kind: as_released(table) if kind == "decomposition" and released else table}
+    return found | ({"layers": row["layers"]} if kind in BY_LAYER else {})
+
+
+def arguments(smk):
+    """The figure's arguments by row, as "model, method"."""
+    rows = {f"{row['label']}, {row['title']}": row for row in smk.params.rows}
+    if "study" in smk.input.keys():
+        table = read_table(smk.input.study, "measures").query("relation == 'all'")
+        return {row["label"]: {"measures": table[table["model"] == row["model"]]} for row in rows.values()}
+    found = {name: {} for name in rows}
+    for kind, paths in smk.input.items():
+        for (name, row), path in zip(rows.items(), paths, strict=True):
+            found[name] |= of_row(row, kind, path, smk.params.as_released)
+    return found
 
 
 def main(smk):
     module = importlib.import_module(f"onemask.figures.{smk.params.name}")
-    tables = {label: {} for label in smk.params.labels}
-    for kind, paths in smk.input.items():
-        if kind == "study":
-            table = read_table(paths, "measures").query("relation == 'all'")
-            for label, model in zip(smk.params.labels, smk.params.models, strict=True):
-                tables[label]["measures"] = table[table["model"] == model]
-            continue
-        for label, path in zip(smk.params.labels, [paths] if isinstance(paths, str) else paths, strict=True):
-            tables[label] |= of_model(kind, path, smk.params, set(smk.input.keys()))
+    tables = arguments(smk)
     figure = compose(module.draw, tables, module.SIZE)
     save(figure, smk.output.pdf)
     save(figure, smk.output.png)
-    studied = {name for table in tables.values() if "measures" in table for name in table["measures"]["method"]}
-    method = ", ".join(sorted(studied)) or smk.params.method
-    write_text(smk.output.caption, figure_caption(smk.params.name, module.__doc__, tables, method, smk.params.seed))
+    released = smk.params.as_released and any("decomposition" in table for table in tables.values())
+    splits = sorted({row["split"] for row in smk.params.rows})
+    text = module.__doc__ + " Computed as in the released code (as_released)." * released
+    write_text(smk.output.caption, figure_caption(smk.params.name, text, tables, splits, smk.params.seed))
 
 
 job.run(globals(), main, torch_threads=False)

@@ -1,8 +1,11 @@
-"""From edits pruned without training to RSR, Top-1 and perplexity with intervals."""
+"""From edits pruned without training to RSR and Top-1 with intervals, and the least share that reverses 90%."""
+
+import pandas as pd
 
 import job
 from onemask import measures
 from onemask.files import read_table, write_table
+from onemask.mechanism_measures import reached
 
 
 def main(smk):
@@ -11,7 +14,7 @@ def main(smk):
     pruned = {state: float(state.rpartition("-")[2]) / 100 for state in table["state"].unique()}
     rows = measures.pruned_measures(pruned, seed, **key)
     rows += measures.reversal_measures(table, smk.params.test_split, seed, **key)
-    rows += measures.perplexity_measures(read_table(smk.input.perplexity, "perplexity"), seed, **key)
+    rows += reached(pd.DataFrame(rows), 0.9, smk.params.test_split, seed, **key)
     write_table(smk.output.measures, "measures", rows, job.provenance(smk))
 
 

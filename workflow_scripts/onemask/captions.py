@@ -5,32 +5,41 @@ import re
 import pandas as pd
 
 
-def facts_shown(tables: dict[str, object]) -> str:
-    """How many facts, and of which split, stand behind one model's part of a figure."""
-    if "decomposition" in tables:
-        return f"{tables['decomposition']['case_id'].nunique()} test facts"
-    if "kl" in tables:
-        return f"{tables['kl']['case_id'].nunique()} test facts"
-    if "blocking" in tables:
-        frame = tables["blocking"]
-        return f"{int(frame.loc[frame['relation'] == 'all', 'n'].max())} test facts"
-    if "measures" in tables:
-        shown = tables["measures"]
-        return f"{int(shown.loc[shown['metric'] == 'rsr', 'n'].max())} facts at most"
-    if "training" in tables:
-        return f"{len(tables['training'])} epochs over the training facts"
-    if "structure" in tables:
-        return f"{len(tables['structure'])} output dimensions; no facts enter"
-    return "the mask itself; no facts enter"
+def _cases(table: pd.DataFrame) -> str:
+    return f"{table['case_id'].nunique()} test facts"
 
 
-def figure_caption(name: str, description: str, tables: dict[str, dict[str, object]], method: str, seed: int) -> str:
-    """Caption in reStructuredText: title, the figure module's docstring, and the sample behind each model's part."""
+def _most(table: pd.DataFrame) -> str:
+    return f"{int(table.loc[table['relation'] == 'all', 'n'].max())} test facts"
+
+
+# how many facts stand behind one row of a figure, by what it is drawn from; the first that is there counts
+SAMPLES = {
+    "decomposition": _cases,
+    "attention": _cases,
+    "patching": _cases,
+    "activations": lambda table: f"{int(table['facts'].max())} test facts",
+    "kl": _cases,
+    "blocking": _most,
+    "pruning": lambda table: _most(table[table["metric"] == "rsr"]),
+    "measures": lambda table: (
+        f"{', '.join(sorted({name.upper() for name in table['method']}))}; "
+        f"{int(table.loc[table['metric'] == 'rsr', 'n'].max())} facts at most"
+    ),
+    "training": lambda table: f"{len(table)} epochs over the training facts",
+    "structure": lambda table: f"{len(table)} output dimensions; no facts enter",
+    "keep": lambda _: "the mask itself; no facts enter",
+}
+
+
+def figure_caption(name: str, description: str, tables: dict[str, dict[str, object]], splits: list[str], seed: int) -> str:
+    """Caption in reStructuredText: title, the figure module's docstring, and the sample behind each row (model and method)."""
     title = name.replace("figure", "Figure ").replace("_", " ").replace("Figure 0", "Figure ")
-    samples = "; ".join(f"{model}: {facts_shown(parts)}" for model, parts in tables.items())
+    found = {row: next(kind for kind in SAMPLES if kind in parts) for row, parts in tables.items()}
+    samples = "; ".join(f"{row}: {SAMPLES[kind](tables[row][kind])}" for row, kind in found.items())
     text = re.sub(r"^Figure \d+: ", "", " ".join(description.split())).replace("*", r"\*")
     title, text = (words[0].upper() + words[1:] for words in (title, text))
-    return f"**{title}.** {text}\n\nMethod {method.upper()}, mask seed {seed}. {samples}.\n"
+    return f"**{title}.** {text}\n\n{samples}. Split {', '.join(splits)}; mask seed {seed}.\n"
 
 
 def table_caption(title: str, table: pd.DataFrame) -> str:

@@ -115,6 +115,9 @@ def check_methods(config: dict, root: Path) -> None:
             raise OnemaskError(f"methods out of {', '.join(known)}", repr(method), "Correct methods or compare.")
         if config["editor"] == "easyeditor" and method not in ("rome", "memit"):
             raise OnemaskError("rome or memit, which EasyEdit can run here", method, "Leave it out, or set editor: onemask.")
+    for method in config["mask_by_method"]:
+        if method not in config["methods"]:
+            raise OnemaskError(f"methods of methods in mask_by_method ({', '.join(config['methods'])})", method, "Correct it.")
     if len(named) != len(set(named)):
         raise OnemaskError("each method once in methods and compare", str(named), "Leave out the second.")
 
@@ -165,8 +168,19 @@ def check_studies(config: dict, models: dict[str, dict], methods: dict[str, dict
             raise OnemaskError(f"methods of studies.transfer that edit {model} in one last layer", f"{last}", "Leave some out.")
 
 
+def read_claims(root: Path) -> list[dict]:
+    """The claims of config/claims.yaml; OnemaskError when one does not follow its schema or an id stands twice."""
+    claims = read_yaml(root / "config" / "claims.yaml")
+    check(claims, "claims.schema.yaml", root / "config" / "schemas", "config/claims.yaml")
+    names = [claim["id"] for claim in claims]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise OnemaskError("claims of different ids", f"{', '.join(twice)} twice", "Correct config/claims.yaml.")
+    return claims
+
+
 def load_run(config: dict, root: Path) -> dict:
-    """Check a run's config (in place) and add `model_settings`, `corpus_sources` and `method_entries` by name.
+    """Check a run's config (in place) and add `model_settings`, `corpus_sources`, `method_entries` and `claims`.
 
     Raises OnemaskError on an unknown key, a wrong type, a missing model or corpus file, or contradictory facts settings.
     """
@@ -205,4 +219,5 @@ def load_run(config: dict, root: Path) -> dict:
     models = {name: load_model_settings(name, config, root) for name in config["models"]}
     check_facts_of_methods(config, editing_methods(root))
     check_studies(config, models, editing_methods(root))
-    return {**config, "model_settings": models, "corpus_sources": sources, "method_entries": editing_methods(root)}
+    methods = editing_methods(root)
+    return {**config, "model_settings": models, "corpus_sources": sources, "method_entries": methods, "claims": read_claims(root)}

@@ -4,23 +4,22 @@ The exact form folds the final norm, whose scale at that position is fixed, so t
 to the logit. The unfolded form is the released code's: the component's output times the unembedding column, no norm.
 """
 
-import contextlib
-
 import pandas as pd
 import torch
 from torch import Tensor
 
-from onemask.edits import LayerEdits, edited_layer
+from onemask.edits import LayerEdits
 from onemask.forward import causal_mask, embed, last, run_blocks
 from onemask.models import Model
-from onemask.states import State
-from onemask.tokens import Padded, encode, encode_target, pad
+from onemask.scoring import fact_batches
+from onemask.states import State, in_state
+from onemask.tokens import Padded, encode_target, pad, prompt_ids
 
 
 def components(model: Model, tokens: Padded) -> tuple[list[tuple[int, str]], Tensor, Tensor]:
     """Names (layer, component) and outputs (components, rows, d_model) at the last position, and the stream they sum to.
 
-    Layer -1 is the embedding. Call it inside `edited_layer` for an edited state.
+    Layer -1 is the embedding. Call it inside `in_state` for an edited state.
     """
     ids, lengths = tokens.ids.to(model.device), tokens.lengths.to(model.device)
     mask, positions = causal_mask(lengths, ids.shape[1]), torch.arange(ids.shape[1], device=model.device)[None]
@@ -56,40 +55,58 @@ def fold(model: Model, parts: Tensor, stream: Tensor, columns: Tensor) -> tuple[
     return (parts * scale * norm.weight * columns).sum(-1), from_bias
 
 
+def first_tokens(model: Model, objects: pd.Series, space: bool) -> Tensor:
+    """First token of each object, (facts,), with its leading space or, as the release reads them, without."""
+    ids = [encode_target(model.tokenizer, text, space)[0] for text in objects]
+    return torch.tensor(ids, device=model.device)
+
+
+OBJECTS = {"true": "target_true", "new": "target_new"}
+
+
 @torch.inference_mode()
-def decompose(model: Model, facts: pd.DataFrame, edits: LayerEdits, states: list[State]) -> pd.DataFrame:
-    """The `decomposition` table of the first tokens of both objects, in every state."""
-    tokens = pad(
-        [
-            encode(model.tokenizer, prompt.replace("{}", subject))
-            for prompt, subject in zip(facts["prompt"], facts["subject"], strict=True)
-        ]
-    )
-    objects = {"true": "target_true", "new": "target_new"}
+def decompose(
+    model: Model,
+    facts: pd.DataFrame,
+    edits: LayerEdits,
+    states: list[State],
+    batch_tokens: int,
+    as_released: bool = False,
+) -> pd.DataFrame:
+    """The `decomposition` table of the first tokens of both objects, in every state.
+
+    as_released: as the released code computes (method.md section 6, 1 and 3): objects without their leading space, and the mask
+    over every edited layer. Its figures take the column `unfolded` without the first and the last block.
+    """
     frames = []
-    for state in states:
-        others = contextlib.nullcontext() if state.update is None else edits.others_applied(model)
-        with others, edited_layer(model, edits.layer, state.update, state.keep):
-            names, parts, stream = components(model, tokens)
-        for token, column in objects.items():
-            ids = torch.tensor([encode_target(model.tokenizer, text)[0] for text in facts[column]], device=model.device)
-            columns = model.head.weight[ids]
-            exact, bias = fold(model, parts, stream, columns)
-            rows = [*names, (model.layers, "norm_bias")]
-            values = torch.cat([exact, bias[None]]).double().cpu()
-            unfolded = torch.cat([(parts * columns).sum(-1), torch.zeros_like(bias)[None]]).double().cpu()
-            for (at, component), one, other in zip(rows, values, unfolded, strict=True):
-                frames.append(
-                    pd.DataFrame(
-                        {
-                            "case_id": facts["case_id"].to_numpy(),
-                            "state": state.name,
-                            "token": token,
-                            "layer": at,
-                            "component": component,
-                            "exact": one.numpy(),
-                            "unfolded": other.numpy(),
-                        }
-                    )
-                )
+    for group in fact_batches(model, facts, batch_tokens):
+        batch = facts.iloc[group]
+        tokens = pad(prompt_ids(model.tokenizer, batch))
+        for state in states:
+            with in_state(model, edits, state[group], mask_everywhere=as_released):
+                names, parts, stream = components(model, tokens)
+            for token, column in OBJECTS.items():
+                columns = model.head.weight[first_tokens(model, batch[column], not as_released)]
+                exact, bias = fold(model, parts, stream, columns)
+                values = torch.cat([exact, bias[None]])
+                unfolded = torch.cat([(parts * columns).sum(-1), torch.zeros_like(bias)[None]])
+                rows = [*names, (model.layers, "norm_bias")]
+                frames.append(_table(batch, state.name, token, rows, values, unfolded))
     return pd.concat(frames, ignore_index=True)
+
+
+def _table(
+    facts: pd.DataFrame, state: str, token: str, rows: list[tuple[int, str]], exact: Tensor, unfolded: Tensor
+) -> pd.DataFrame:
+    """Rows of the `decomposition` table from contributions (components, facts)."""
+    return pd.DataFrame(
+        {
+            "case_id": list(facts["case_id"]) * len(rows),
+            "state": state,
+            "token": token,
+            "layer": [layer for layer, _ in rows for _ in range(len(facts))],
+            "component": [component for _, component in rows for _ in range(len(facts))],
+            "exact": exact.double().cpu().flatten().numpy(),
+            "unfolded": unfolded.double().cpu().flatten().numpy(),
+        }
+    )

@@ -21,6 +21,8 @@ class Family:
     """
 
     blocks: str
+    attention: str
+    mlp: str
     matrix: str
     mlp_norm: str
     final_norm: str
@@ -34,6 +36,8 @@ class Family:
 
 _LLAMA = Family(
     blocks="model.layers",
+    attention="self_attn",
+    mlp="mlp",
     matrix="mlp.down_proj",
     mlp_norm="post_attention_layernorm",
     final_norm="model.norm",
@@ -48,6 +52,8 @@ _LLAMA = Family(
 FAMILIES = {
     "gpt2": Family(
         blocks="transformer.h",
+        attention="attn",
+        mlp="mlp",
         matrix="mlp.c_proj",
         mlp_norm="ln_2",
         final_norm="transformer.ln_f",

@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from onemask.batching import Journal, run_batches
 from onemask.edits import LayerEdits, product
 from onemask.forward import Cut, finish, logits_at, split_at
 from onemask.models import Model
@@ -31,6 +32,35 @@ def mean_nll(model: Model, cuts: list[Cut], windows: Tensor, state: State) -> fl
         logits = logits_at(model, hidden[0, :-1])
         total += float(torch.nn.functional.cross_entropy(logits, ids[1:], reduction="sum").double())
     return total / (windows.shape[0] * (windows.shape[1] - 1))
+
+
+def collapse(
+    model: Model,
+    windows: Tensor,
+    cases: np.ndarray,
+    edits: LayerEdits,
+    states: list[State],
+    count: int,
+    journal: Journal,
+    progress: Callable[[int], None] = lambda done: None,
+) -> pd.DataFrame:
+    """The `perplexity` table of the original model, of every edit, and of the `count` worst edits under the mask (table 6).
+
+    edits: of the facts `cases`, each on its own. states: original, edited, masked. Each edit done is kept in the journal.
+    """
+    original, edited, masked = states
+    cuts = [split_at(model, edits.layer, Padded(ids[None], torch.tensor([len(ids)]))) for ids in windows]
+
+    def compute(group: list[int]) -> dict[str, Tensor]:
+        return {"nll": torch.tensor([mean_nll(model, cuts, windows, edited[group])], dtype=torch.float64)}
+
+    nll = run_batches([[row] for row in range(len(cases))], compute, journal, progress)["nll"]
+    worst = nll.argsort(descending=True, stable=True)[:count].tolist()
+    rows = [(-1, original.name, mean_nll(model, cuts, windows, original))]
+    rows += [(int(case), edited.name, float(value)) for case, value in zip(cases, nll, strict=True)]
+    rows += [(int(cases[row]), masked.name, mean_nll(model, cuts, windows, masked[[row]])) for row in worst]
+    tokens = windows.shape[0] * (windows.shape[1] - 1)
+    return pd.DataFrame(rows, columns=["case_id", "state", "nll"]).assign(tokens=tokens)
 
 
 def measure(

@@ -1,12 +1,15 @@
 """Pruning without training (figure 14): the largest weights of one edited matrix are removed, or set back."""
 
+import pandas as pd
 import torch
 from torch import Tensor
 
+from onemask.cut_store import cut_texts
 from onemask.edits import FactoredEdits
 from onemask.models import Model
 from onemask.parametrisations import keep_largest
 from onemask.states import State
+from onemask.tokens import prompt_ids
 
 FILLS = {"zero": False, "original": True}  # does a pruned weight take its value before the edit?
 
@@ -43,6 +46,6 @@ def states_of(model: Model, edit: FactoredEdits, activation: Tensor, shares: lis
 
 
 @torch.inference_mode()
-def mean_activation(keys: Tensor) -> Tensor:
-    """Mean absolute input of W by neuron, (d_mlp,), of keys (tokens, d_mlp)."""
-    return keys.float().abs().mean(0)
+def mean_activation(model: Model, layer: int, facts: pd.DataFrame) -> Tensor:
+    """Mean absolute input of W by neuron over all tokens of the facts' prompts, (d_mlp,)."""
+    return cut_texts(model, layer, prompt_ids(model.tokenizer, facts)).keys.float().abs().mean(0)

@@ -97,6 +97,87 @@ TABLES: dict[str, pa.Schema] = {
             ("unfolded", _real),
         ]
     ),
+    # one row: state x layer x dimension of the residual stream behind the layer (-1: the embedding) at the last prompt position:
+    # mean and its standard error over facts, and mean absolute value
+    "activations": pa.schema(
+        [
+            ("state", _text),
+            ("layer", _int),
+            ("dimension", _int),
+            ("mean", _real),
+            ("sem", _real),
+            ("mean_abs", _real),
+            ("facts", _int),
+        ]
+    ),
+    # one row: fact x state x layer x head; weight: attention of the last prompt position to the subject's last token
+    "attention": pa.schema([*_FACT, ("state", _text), ("layer", _int), ("head", _int), ("weight", _real)]),
+    # one row: fact x component x first_layer: the edited model, whose outputs of that component ("attention", "mlp", "both") at
+    # the last prompt position are the original model's from first_layer on (the number of layers: nowhere)
+    "patching": pa.schema(
+        [
+            *_FACT,
+            ("component", _text),
+            ("first_layer", _int),
+            ("logp_true_first", _real),
+            ("logp_new_first", _real),
+            ("top1", _flag),
+        ]
+    ),
+    # one row: an edit (case_id -1: all facts in one): mean |dW| over all places and over those the mask prunes, Frobenius norm
+    # likewise, and the share of pruned places among equally many places of largest |dW|
+    "update_magnitude": pa.schema(
+        [
+            *_FACT,
+            ("mean_all", _real),
+            ("mean_pruned", _real),
+            ("norm_all", _real),
+            ("norm_pruned", _real),
+            ("high_magnitude", _real),
+        ]
+    ),
+    # one row: a claim of config/claims.yaml on one model and method; p_holm is corrected over all claims of a run
+    "claims": pa.schema(
+        [
+            ("model", _text),
+            ("method", _text),
+            ("claim", _text),
+            ("says", _text),
+            ("source", _text),
+            ("table", _text),
+            ("value", _real),
+            ("ci_low", _real),
+            ("ci_high", _real),
+            ("bound", _text),
+            ("control", _text),
+            ("control_value", _real),
+            ("n", _int),
+            ("p_for", _real),
+            ("p_against", _real),
+            ("p_holm", _real),
+            ("verdict", _text),
+        ]
+    ),
+    # one row: a figure of the paper, or of ours for a model that the paper lacks; NaN where there is none
+    "paper_vs_ours": pa.schema(
+        [
+            ("item", _text),
+            ("model", _text),
+            ("method", _text),
+            ("split", _text),
+            ("mask", _text),
+            ("relation", _text),
+            ("metric", _text),
+            ("paper", _real),
+            ("paper_spread", _real),
+            ("ours", _real),
+            ("ci_low", _real),
+            ("ci_high", _real),
+            ("n", _int),
+            ("difference", _real),
+            ("within", _text),
+        ]
+    ),
     # one row: a layer; onemask.key_energy.key_energy defines both numbers
     "key_energy": pa.schema([("layer", _int), ("common_energy", _real), ("cosine", _real), ("subjects", _int)]),
     # one row: an output dimension of the edited matrix

@@ -1,11 +1,13 @@
 """In which states the edited layer is measured: the trained mask, and the controls that it must beat."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from onemask.edits import FactoredEdits, LayerEdits, Update
+from onemask.edits import FactoredEdits, LayerEdits, Update, edited_layer
 from onemask.mask_plan import MAIN
 from onemask.masks import Mask, random_mask, random_mask_by_output
 from onemask.models import Model
@@ -41,6 +43,25 @@ class State:
 def unmasked(edits: LayerEdits) -> list[State]:
     """The two states that no mask touches."""
     return [State("original"), State("edited", edits.update)]
+
+
+def shown(edits: LayerEdits, mask: Mask) -> list[State]:
+    """The three states of the paper's analysis: original, edited, and edited under the main mask."""
+    return [*unmasked(edits), State(MAIN, edits.update, mask.keep.to(edits.device))]
+
+
+@contextlib.contextmanager
+def in_state(model: Model, edits: LayerEdits, state: State, mask_everywhere: bool = False) -> Iterator[None]:
+    """Within the block the model computes in a state (row i of a batch under edit i); afterwards it is what it was.
+
+    mask_everywhere: the mask also covers the other edited layers, for which it was not trained (the release's MEMIT analysis).
+    """
+    others = contextlib.nullcontext() if state.update is None else edits.others_applied(model)
+    with others, edited_layer(model, edits.layer, state.update, state.keep), torch.no_grad():
+        if mask_everywhere and state.update is not None and state.keep is not None:
+            for part in edits.others:
+                model.weight(part.layer).mul_(state.keep)  # others_applied puts the weights back
+        yield
 
 
 def clipped(edits: Update, keep: Tensor) -> Update:

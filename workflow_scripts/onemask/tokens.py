@@ -6,6 +6,7 @@ leading space; the same in editing, training and scoring (the release mixes both
 
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -30,12 +31,17 @@ def encode(tokenizer, text: str) -> list[int]:
     return tokenizer(text)["input_ids"]
 
 
-def encode_target(tokenizer, target: str) -> list[int]:
-    """Token ids of an object, with its leading space and without special tokens.
+def prompt_ids(tokenizer, facts: pd.DataFrame) -> list[list[int]]:
+    """Token ids of each fact's prompt, filled with its subject."""
+    return [encode(tokenizer, fact.prompt.replace("{}", fact.subject)) for fact in facts.itertuples()]
+
+
+def encode_target(tokenizer, target: str, space: bool = True) -> list[int]:
+    """Token ids of an object, with its leading space (or not, as parts of the release) and without special tokens.
 
     Raises OnemaskError when nothing is left.
     """
-    ids = tokenizer(" " + target.strip(), add_special_tokens=False)["input_ids"]
+    ids = tokenizer(" " * space + target.strip(), add_special_tokens=False)["input_ids"]
     if not target.strip() or not ids:
         raise OnemaskError("an object of at least one token", repr(target), "Correct the fact.")
     return ids

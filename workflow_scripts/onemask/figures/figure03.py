@@ -2,10 +2,13 @@
 
 Top: contribution by layer, mean and standard error over facts, of MLP (left) and attention (right). Bottom: the MLP of
 the edited layer (left), and the logit as it grows from the embedding over the layers to the norm's bias (right).
+The paper: in GPT-2 XL the edited layer's MLP adds 4.55 in place of 0.13, and attention behind it adds more to the edited fact;
+MLPs behind it go on much as before.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
@@ -30,40 +33,49 @@ def by_layer(decomposition: pd.DataFrame, **where: str) -> pd.DataFrame:
 
 
 def layer_panel(
-    axes: Axes, decomposition: pd.DataFrame, component: str, series: Mapping[str, tuple[str, str]], layer: int
+    axes: Axes, decomposition: pd.DataFrame, component: str, series: Mapping[str, tuple[str, str]], layers: Sequence[int]
 ) -> None:
     """Contribution of one component by layer; `series` maps a look of `style` to (state, token)."""
     for look, (state, token) in series.items():
         values = by_layer(decomposition, component=component, state=state, token=token)
         style.line(axes, values, look, label(state, token))
-    style.mark_layer(axes, layer)
+    style.mark_layers(axes, layers)
     axes.axhline(0, color="black", linewidth=0.4, zorder=0)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set(xlabel="layer", ylabel="contribution (logits)")
 
 
-def _edited_layer(axes: Axes, decomposition: pd.DataFrame, layer: int) -> None:
-    ticks = []
-    for at, (look, (state, token)) in enumerate(SERIES.items()):
-        values = by_layer(decomposition, component="mlp", state=state, token=token)[layer]
-        mean, error = values.mean(), values.sem() if len(values) > 1 else 0.0
-        table = pd.DataFrame({"value": [mean], "ci_low": [mean - error], "ci_high": [mean + error]})
-        style.bars(axes, [at], table, look)
-        style.write_value(axes, at, max(mean + error, 0.0), f"{mean:.2f}")
-        ticks.append(label(state, token).replace(", ", ",\n"))
+def _of_edited(decomposition: pd.DataFrame, look: str, layers: Sequence[int]) -> pd.DataFrame:
+    """Mean contribution of the edited layers' MLPs, a row a layer, with its standard error as interval."""
+    state, token = SERIES[look]
+    values = by_layer(decomposition, component="mlp", state=state, token=token)[list(layers)]
+    mean, error = values.mean(), values.sem().fillna(0.0)
+    return pd.DataFrame({"value": mean, "ci_low": mean - error, "ci_high": mean + error})
+
+
+def _edited_layers(axes: Axes, decomposition: pd.DataFrame, layers: Sequence[int]) -> None:
+    single, width = len(layers) == 1, 0.7 if len(layers) == 1 else 0.27
+    for at, look in enumerate(SERIES):
+        table = _of_edited(decomposition, look, layers)
+        places = [float(at)] if single else np.arange(len(layers)) + (at - 1) * width
+        style.bars(axes, places, table, look, width)
+        for place, row in zip(places, table.itertuples(), strict=True):
+            style.write_value(axes, place, max(row.ci_high, 0.0), f"{row.value:.2f}")
+    names = [label(*part).replace(", ", ",\n") for part in SERIES.values()] if single else layers
     axes.axhline(0, color="black", linewidth=0.4)
-    axes.set_xticks(range(len(ticks)), ticks)
+    axes.set_xticks(range(len(names)), names)
     axes.tick_params(axis="x", length=0)
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.15 * (high - low))  # room for the numbers below the title
-    axes.set(title=f"MLP at the edited layer ({layer})", ylabel="contribution (logits)")
+    title = f"MLP at the edited layer ({layers[0]})" if single else "MLPs of the edited layers"
+    axes.set(title=title, ylabel="contribution (logits)", xlabel="" if single else "layer")
 
 
-def _trace(axes: Axes, decomposition: pd.DataFrame, layer: int) -> None:
+def _trace(axes: Axes, decomposition: pd.DataFrame, layers: Sequence[int]) -> None:
     for look, (state, token) in SERIES.items():
         values = by_layer(decomposition, state=state, token=token).cumsum(axis=1)
         style.line(axes, values, look, label(state, token))
-    style.mark_layer(axes, layer)
+    style.mark_layers(axes, layers)
     first, last = int(values.columns[0]), int(values.columns[-1])
     inner = MaxNLocator(5, integer=True).tick_values(0, last - 1)
     inner = [int(tick) for tick in inner if first + 0.1 * last < tick < 0.9 * last]
@@ -71,12 +83,12 @@ def _trace(axes: Axes, decomposition: pd.DataFrame, layer: int) -> None:
     axes.set(title="Cumulative logit", xlabel="layer", ylabel="sum so far (logits)")
 
 
-def draw(subfigure: SubFigure, decomposition: pd.DataFrame, layer: int) -> None:
-    """Draw from a `decomposition` table; `layer` is the edited one."""
+def draw(subfigure: SubFigure, decomposition: pd.DataFrame, layers: Sequence[int]) -> None:
+    """Draw from a `decomposition` table; `layers` are the edited ones."""
     axes = subfigure.subplots(2, 2)
     for panel, component, title in zip(axes[0], ("mlp", "attention"), ("MLP", "Attention"), strict=True):
-        layer_panel(panel, decomposition, component, SERIES, layer)
+        layer_panel(panel, decomposition, component, SERIES, layers)
         panel.set_title(title)
-    _edited_layer(axes[1, 0], decomposition, layer)
-    _trace(axes[1, 1], decomposition, layer)
+    _edited_layers(axes[1, 0], decomposition, layers)
+    _trace(axes[1, 1], decomposition, layers)
     legend(subfigure, axes[0, 0], columns=4)

@@ -1,7 +1,10 @@
 """Figure 4: MLP (left) and attention (right) contributions by layer in the original, the edited and the pruned model.
 
 Mean and standard error over facts of the logit of the original fact (original, pruned) or of the edited fact (edited).
+The paper: the mask takes away the peaks of attention behind the edited layer and leaves the MLPs on the original model's path.
 """
+
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.figure import SubFigure
@@ -14,10 +17,10 @@ SIZE = (style.TEXT, 2.3)
 SERIES = {"original": ("original", "true"), "edited": ("edited", "new"), "shared": ("shared", "true")}
 
 
-def draw(subfigure: SubFigure, decomposition: pd.DataFrame, layer: int) -> None:
-    """Draw from a `decomposition` table; `layer` is the edited one."""
+def draw(subfigure: SubFigure, decomposition: pd.DataFrame, layers: Sequence[int]) -> None:
+    """Draw from a `decomposition` table; `layers` are the edited ones."""
     axes = subfigure.subplots(1, 2)
     for panel, component, title in zip(axes, ("mlp", "attention"), ("MLP", "Attention"), strict=True):
-        layer_panel(panel, decomposition, component, SERIES, layer)
+        layer_panel(panel, decomposition, component, SERIES, layers)
         panel.set_title(title)
     legend(subfigure, axes[0], columns=4)

@@ -2,6 +2,7 @@
 
 "… on the old weights only": made under the mask, but the mask does not cover the update itself.
 Top: share of facts with P(o*) > P(o). Bottom: share of the new object's tokens predicted (teacher-forced).
+The paper: 0.98 without the mask and 0.38 with it, in all relations alike.
 """
 
 import pandas as pd

@@ -1,6 +1,6 @@
 """One visual language: every state has one colour, line and hatch, told apart in colour and in grey print."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +74,9 @@ looks = {
     "activation-zero": Look("#9aa59a", (0, (1.5, 1))),
     "activation-original": Look("#9aa59a", (0, (1.5, 1))),
     "common_energy": Look("black"),
+    "attention": Look("#7b3294"),
+    "mlp": Look("#d98f1c", (0, (5, 1.5))),
+    "both": Look("#303030", (0, (1.5, 1))),
 }
 labels = {
     "original": "original",
@@ -99,6 +102,9 @@ labels = {
     "activation-zero": "activation, zeroed",
     "activation-original": "activation, restored",
     "common_energy": "common energy",
+    "attention": "attention",
+    "mlp": "MLP",
+    "both": "attention and MLP",
 }
 states = {"none": "edited"}  # names of masks in `measures` that are not the state's own name
 
@@ -159,6 +165,10 @@ def grouped_bars(axes: Axes, measures: pd.DataFrame, masks: Mapping[str, str]) -
     axes.tick_params(axis="x", length=0)
 
 
-def mark_layer(axes: Axes, layer: int) -> None:
-    """A thin dashed line at the edited layer."""
-    axes.axvline(layer, color="black", linewidth=0.6, linestyle="--", zorder=0, label=f"edited layer ({layer})")
+def mark_layers(axes: Axes, layers: Sequence[int]) -> None:
+    """A thin dashed line at the edited layer, or a grey band over the edited layers."""
+    if len(layers) == 1:
+        axes.axvline(layers[0], color="black", linewidth=0.6, linestyle="--", zorder=0, label=f"edited layer ({layers[0]})")
+    else:
+        name = f"edited layers ({layers[0]}\N{EN DASH}{layers[-1]})"
+        axes.axvspan(layers[0] - 0.5, layers[-1] + 0.5, color="#e4e4e4", linewidth=0, zorder=0, label=name)

@@ -1,0 +1,198 @@
+"""Claims: every verdict by hand-made facts, every statistic against scipy, and each way to write a claim wrongly."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from scipy import stats
+
+from onemask import claims, config, evidence
+from onemask.errors import OnemaskError
+from onemask.masks import Mask
+
+ROOT = Path(__file__).resolve().parent.parent
+CLAIM = {"id": "a", "says": "A.", "source": "here", "table": "reversal", "quantity": "rsr", "split": "test", "state": "shared"}
+
+
+def facts(n: int = 100, **rates: float) -> pd.DataFrame:
+    """Facts of two relations, of which a share is reversed in each state."""
+    parts = [
+        pd.DataFrame({"case_id": range(n), "relation_id": ["P1", "P2"] * (n // 2), "split": "test", "state": state})
+        .assign(rsr=[1.0] * round(rate * n) + [0.0] * (n - round(rate * n)))
+        .assign(other=lambda part: 0.5 * part["rsr"])
+        for state, rate in rates.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def verdict(claim: dict, table: pd.DataFrame) -> str:
+    return claims.judge(pd.DataFrame([claims.evaluate(CLAIM | claim, table, 0)]))["verdict"].iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"), [(0.9, "supported"), (0.72, "inconclusive"), (0.66, "inconclusive"), (0.4, "not supported")]
+)
+def test_a_rate_is_judged_by_its_interval(rate, expected):
+    assert verdict({"at_least": 0.7}, facts(shared=rate)) == expected
+    opposite = {"supported": "not supported", "not supported": "supported"}
+    assert verdict({"at_most": 0.7}, facts(shared=rate)) == opposite.get(expected, expected)
+
+
+@pytest.mark.parametrize(("random", "expected"), [(0.0, "supported"), (0.9, "not supported"), (1.0, "not supported")])
+def test_a_control_as_good_takes_the_claim_away(random, expected):
+    table = facts(shared=0.9, random=random)
+    assert verdict({"at_least": 0.7, "control": {"state": "random"}}, table) == expected
+    assert verdict({"at_least": 0.7}, table) == "supported"
+
+
+def test_more_facts_decide_what_few_cannot():
+    assert verdict({"at_least": 0.7}, facts(10, shared=0.8)) == "inconclusive"
+    assert verdict({"at_least": 0.7}, facts(1000, shared=0.8)) == "supported"
+
+
+def test_equal_is_not_better():
+    assert verdict({"minus": {"state": "random"}, "at_least": 0}, facts(shared=0.6, random=0.6)) == "not supported"
+
+
+def test_statistics_are_those_of_scipy():
+    generator = np.random.default_rng(1)
+    table = facts(shared=0.5, random=0.5)
+    table["rsr"] = generator.normal(1.0, 2.0, len(table))
+    first, second = (table.loc[table["state"] == state, "rsr"].to_numpy() for state in ("shared", "random"))
+    row = claims.evaluate(CLAIM | {"at_least": 0.0}, table, 0)
+    assert row["value"] == pytest.approx(first.mean()) and row["n"] == 100
+    expected = stats.bootstrap((first,), np.mean, rng=0, method="percentile").confidence_interval
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((expected.low, expected.high), abs=0.05)
+    paired = {"minus": {"state": "random"}, "at_least": 0.0, "statistic": "cohens_d"}
+    difference = first - second
+    assert claims.evaluate(CLAIM | paired, table, 0)["value"] == pytest.approx(difference.mean() / difference.std(ddof=1))
+    ratio = {"over": {"state": "random"}, "at_least": 0.0}
+    assert claims.evaluate(CLAIM | ratio, table, 0)["value"] == pytest.approx(first.mean() / second.mean())
+    least = {"statistic": "least_relation", "at_least": 0.0}
+    assert claims.evaluate(CLAIM | least, table, 0)["value"] == pytest.approx(min(first[0::2].mean(), first[1::2].mean()))
+
+
+def test_a_control_may_change_the_quantity_or_what_is_subtracted():
+    table = facts(shared=0.8, random=0.1, edited=0.0)
+    row = claims.evaluate(CLAIM | {"minus": {"state": "random"}, "at_least": 0, "control": {"quantity": "other"}}, table, 0)
+    assert (row["value"], row["control_value"]) == pytest.approx((0.7, 0.35)) and row["control"] == "other"
+    row = claims.evaluate(
+        CLAIM | {"minus": {"state": "edited"}, "at_least": 0, "control": {"minus": {"state": "random"}}}, table, 0
+    )
+    assert (row["value"], row["control_value"]) == pytest.approx((0.8, 0.7)) and row["control"] == "minus random"
+
+
+def test_what_no_fact_has_is_judged_as_it_is():
+    table = pd.DataFrame(
+        {"case_id": [-1, -1], "relation_id": "", "split": "test", "state": ["shared", "random"], "rsr": [0.1, 0.1]}
+    )
+    row = claims.evaluate(CLAIM | {"at_most": 0.1}, table, 0)
+    assert row["n"] == 1 and np.isnan(row["ci_low"])
+    assert verdict({"at_most": 0.1}, table) == "supported" and verdict({"at_most": 0.09}, table) == "not supported"
+    assert verdict({"at_most": 0.2, "control": {"state": "random"}}, table) == "not supported"
+
+
+def test_a_value_without_a_fact_is_every_facts():
+    table = pd.concat(
+        [facts(shared=0.5), pd.DataFrame([{"case_id": -1, "relation_id": "", "split": "test", "state": "random", "rsr": 0.25}])]
+    )
+    row = claims.evaluate(CLAIM | {"minus": {"state": "random"}, "at_least": 0}, table, 0)
+    assert row["value"] == pytest.approx(0.25) and row["n"] == 100
+
+
+def test_holm_is_the_textbooks():
+    p = pd.Series([0.01, 0.04, 0.03, 0.005])
+    assert claims.holm(p).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_many_claims_make_each_harder():
+    table = facts(100, shared=0.8)
+    row = claims.evaluate(CLAIM | {"at_least": 0.7}, table, 0)
+    assert 0.001 < row["p_for"] < 0.05
+    alone, among = (claims.judge(pd.DataFrame([row] * count)) for count in (1, 60))
+    assert alone["verdict"].tolist() == ["supported"] and set(among["verdict"]) == {"inconclusive"}
+
+
+def test_the_same_seed_gives_the_same_row():
+    table = facts(shared=0.8, random=0.1)
+    claim = CLAIM | {"at_least": 0.7, "control": {"state": "random"}}
+    assert claims.evaluate(claim, table, 3) == claims.evaluate(claim, table, 3)
+    assert claims.evaluate(claim, table, 3)["ci_low"] == pytest.approx(claims.evaluate(claim, table, 4)["ci_low"], abs=0.03)
+
+
+@pytest.mark.parametrize("change", [{"state": "nowhere"}, {"quantity": "nothing"}, {"split": "ood"}])
+def test_a_claim_of_what_was_not_measured_is_named(change):
+    with pytest.raises(OnemaskError, match="a quantity, split and state that were measured"):
+        claims.evaluate(CLAIM | {"at_least": 0.5} | change, facts(shared=0.5), 0)
+
+
+def test_the_projects_claims_are_read():
+    found = config.read_claims(ROOT)
+    assert len(found) >= 15
+    assert all(claim["table"] and ("at_least" in claim) != ("at_most" in claim) for claim in found)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"atleast": 0.5}, "Did you mean 'at_least'"),
+        ({"table": "nothing"}, "is not one of"),
+        ({"at_most": 0.5}, "is valid under each of"),
+        ({"statistic": "median"}, "is not one of"),
+    ],
+)
+def test_a_claim_written_wrongly_is_refused(tmp_path, change, message):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "schemas").symlink_to(ROOT / "config" / "schemas")
+    (tmp_path / "config" / "claims.yaml").write_text(yaml.safe_dump([CLAIM | {"at_least": 0.5} | change]))
+    with pytest.raises(OnemaskError, match=message):
+        config.read_claims(tmp_path)
+
+
+def test_two_claims_of_one_name_are_refused(tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "schemas").symlink_to(ROOT / "config" / "schemas")
+    (tmp_path / "config" / "claims.yaml").write_text(yaml.safe_dump([CLAIM | {"at_least": 0.5}] * 2))
+    with pytest.raises(OnemaskError, match="a twice"):
+        config.read_claims(tmp_path)
+
+
+def test_a_page_for_people_escapes_its_markup():
+    row = claims.evaluate(
+        CLAIM | {"says": "P(o*) of |x|", "at_least": 0.7, "control": {"state": "random"}}, facts(shared=0.9, random=0), 0
+    )
+    table = claims.judge(pd.DataFrame([row]).assign(model="m", method="rome"))
+    shown = claims.wide(table)
+    assert shown.columns.tolist() == ["claim", "in the paper", "value", "bound", "control", "p (Holm)", "verdict"]
+    assert shown.iloc[0]["value"].startswith("0.9 [") and shown.iloc[0]["control"] == "random: 0"
+    assert claims.summary(table) == "ROME on m: of 1 claims 1 supported, 0 not supported, 0 inconclusive."
+    page = claims.opening(shown, claims.summary(table), "Note.", "run")
+    assert r"P(o\*) of \|x\|" in page and "     - supported" in page
+
+
+def test_evidence_of_decomposition_measures_the_way_from_the_original():
+    rows = [
+        (state, token, layer, component, value)
+        for state, token, values in (("original", "true", (1.0, 2.0)), ("edited", "true", (1.0, 0.0)),
+                                     ("edited", "new", (4.0, 2.0)), ("shared", "true", (1.0, 2.0)))
+        for layer in (0, 1, 2, 3)
+        for component, value in (("attention", values[0] if layer in (2, 3) else 9.0), ("mlp", values[1]))
+    ] + [("original", "true", 4, "norm_bias", 5.0)]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["state", "token", "layer", "component", "exact"]).assign(case_id=0)
+    found = evidence.decomposition(table, pd.Series({0: "P1"}), [1]).set_index("state")
+    assert found.loc["none", "attention_later"] == 8.0 and found.loc["original", "attention_later"] == 2.0
+    assert found.loc["none", "attention_distance"] == pytest.approx(6 / 6) and found.loc["none", "mlp_distance"] == 0.0
+    assert found.loc["edited_true", "mlp_distance"] == pytest.approx(4 / 6) and found.loc["shared", "mlp_distance"] == 0.0
+    assert found.loc["none", "mlp_edited"] == 2.0 and set(found["relation_id"]) == {"P1"}
+
+
+def test_evidence_of_the_mask_has_a_random_one_beside_it():
+    import torch
+
+    keep = torch.ones(50, 100, dtype=torch.bool)
+    keep[:5] = False
+    table = evidence.mask(Mask(1, keep, keep.float()), 0).set_index("state")
+    assert table.loc["shared", "top5_pruned"] == 1.0 and table.loc["random", "top5_pruned"] < 0.3
+    assert table.loc["shared", "pruned"] == pytest.approx(table.loc["random", "pruned"]) == pytest.approx(0.1)

@@ -1,0 +1,52 @@
+"""Compute the statistic, interval and p-values of every claim that one model and method allow."""
+
+import math
+
+import pandas as pd
+
+import job
+from onemask import claims, evidence
+from onemask.files import read_table, read_tables, write_table
+from onemask.masks import read_mask
+
+
+def gather(smk):
+    """The evidence by name, of what the run has."""
+    inputs, layers = smk.input, smk.params.layers
+    splits = zip(smk.params.split_names, inputs.reversal, strict=True)
+    reversal = pd.concat([evidence.reversal(read_table(path, "reversal"), split) for split, path in splits])
+    weights = read_table(inputs.attention, "attention")
+    relations = weights.drop_duplicates("case_id").set_index("case_id")["relation_id"]
+    found = {
+        "reversal": reversal,
+        "decomposition": evidence.decomposition(read_table(inputs.decomposition, "decomposition"), relations, layers),
+        "attention": evidence.attention(weights, layers),
+        "patching": evidence.patching(read_table(inputs.patching, "patching")),
+        "perplexity": evidence.perplexity(read_table(inputs.perplexity, "perplexity")),
+        "update_magnitude": evidence.update_magnitude(read_table(inputs.magnitude, "update_magnitude")),
+        "mask": evidence.mask(read_mask(inputs.mask), int(smk.wildcards.seed)),
+    }
+    if inputs.blocking:
+        found["blocking"] = evidence.blocking(read_tables(inputs.blocking, "blocking"))
+    if inputs.collapse:
+        found["collapse"] = evidence.perplexity(read_table(inputs.collapse[0], "perplexity"))
+    if inputs.pruning:
+        pruned = evidence.reversal(read_table(inputs.pruning[0], "reversal"), "test")
+        found["pruning"] = pd.concat([reversal[reversal["split"] == "test"], pruned])
+    return found
+
+
+def main(smk):
+    found, seed = gather(smk), int(smk.wildcards.seed)
+    rows = [
+        claims.evaluate(claim, found[claim["table"]], seed)
+        for claim in smk.params.claims
+        if claim["table"] in found and claim.get("applies", smk.params.kind) == smk.params.kind
+        if claim["split"] in ("all", *smk.params.split_names)
+    ]
+    key = {"model": smk.wildcards.model, "method": smk.wildcards.method}
+    table = pd.DataFrame(rows).assign(**key, p_holm=math.nan, verdict="")  # which need every claim of the run
+    write_table(smk.output.claims, "claims", table, job.provenance(smk))
+
+
+job.run(globals(), main, torch_threads=False)

@@ -1,0 +1,17 @@
+"""Measure the size of every test edit's update where the mask prunes, and everywhere."""
+
+import job
+from onemask.edit_tables import join_facts, layer_edits, read_edits
+from onemask.files import read_table, write_table
+from onemask.masks import read_mask
+from onemask.update_magnitude import by_edit
+
+
+def main(smk):
+    table = read_edits(smk.input.edits)
+    facts, edits = join_facts(read_table(smk.input.facts, "facts"), table), layer_edits(table)
+    mask = read_mask(smk.input.mask, edits=edits)
+    write_table(smk.output.magnitude, "update_magnitude", by_edit(facts, edits, mask.keep), job.provenance(smk))
+
+
+job.run(globals(), main)

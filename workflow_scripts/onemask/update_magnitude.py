@@ -1,0 +1,35 @@
+"""How large are the updates where the mask prunes, and everywhere (table 8)?"""
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from onemask.edits import BatchEdit, LayerEdits
+
+
+def magnitude(update: Tensor, keep: Tensor) -> dict[str, float]:
+    """Columns of the `update_magnitude` table for one update (d_model, d_mlp) under a hard mask of the same shape.
+
+    high_magnitude is the share of pruned places among as many places with the largest |dW|: a random mask has the pruned share.
+    """
+    size, pruned = update.abs(), ~keep.bool()
+    count = int(pruned.sum())
+    largest = torch.zeros_like(pruned).flatten()
+    largest[size.flatten().topk(count).indices] = True
+    inside = size[pruned]
+    return {
+        "mean_all": float(size.double().mean()),
+        "mean_pruned": float(inside.double().mean()) if count else 0.0,
+        "norm_all": float(size.double().norm()),
+        "norm_pruned": float(inside.double().norm()),
+        "high_magnitude": float(largest.view_as(pruned)[pruned].double().mean()) if count else 0.0,
+    }
+
+
+def by_edit(facts: pd.DataFrame, edits: LayerEdits, keep: Tensor) -> pd.DataFrame:
+    """The `update_magnitude` table: a row a fact, or one row where all facts are one edit."""
+    if isinstance(edits.update, BatchEdit):
+        return pd.DataFrame([{"case_id": -1, "relation_id": "", **magnitude(edits.update.matrix, keep)}])
+    found = [magnitude(edits.update.dense(row), keep) for row in range(len(edits.update))]
+    rows = facts[["case_id", "relation_id"]].reset_index(drop=True)
+    return rows.join(pd.DataFrame(found))

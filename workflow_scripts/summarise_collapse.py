@@ -1,0 +1,14 @@
+"""From the perplexity of every edit to those where it is worst (table 6)."""
+
+import job
+from onemask.files import read_table, write_table
+from onemask.mechanism_measures import collapse_measures
+
+
+def main(smk):
+    key, seed = {"model": smk.wildcards.model, "method": smk.wildcards.method}, int(smk.wildcards.seed)
+    rows = collapse_measures(read_table(smk.input.perplexity, "perplexity"), smk.params.test_split, seed, **key)
+    write_table(smk.output.measures, "measures", rows, job.provenance(smk))
+
+
+job.run(globals(), main, torch_threads=False)

@@ -1,0 +1,20 @@
+"""From contributions, attention weights and patching to means over facts with intervals."""
+
+import job
+from onemask import mechanism_measures as mechanism
+from onemask.files import read_table, write_table
+
+
+def main(smk):
+    key = {"model": smk.wildcards.model, "method": smk.wildcards.method}
+    split, seed, layers = smk.params.test_split, int(smk.wildcards.seed), smk.params.layers
+    weights = read_table(smk.input.attention, "attention")
+    relations = weights.drop_duplicates("case_id").set_index("case_id")["relation_id"]
+    parts = read_table(smk.input.decomposition, "decomposition")
+    rows = mechanism.decomposition_measures(parts, relations, layers, split, seed, **key)
+    rows += mechanism.attention_measures(weights, layers, split, seed, **key)
+    rows += mechanism.patching_measures(read_table(smk.input.patching, "patching"), split, seed, **key)
+    write_table(smk.output.measures, "measures", rows, job.provenance(smk))
+
+
+job.run(globals(), main, torch_threads=False)

@@ -1,0 +1,16 @@
+"""From the mask's structure and the updates' sizes to measures (figures 11 and 12, table 8)."""
+
+import job
+from onemask import mechanism_measures as mechanism
+from onemask.files import read_table, write_table
+
+
+def main(smk):
+    key, seed = {"model": smk.wildcards.model, "method": smk.wildcards.method}, int(smk.wildcards.seed)
+    rows = mechanism.structure_measures(read_table(smk.input.structure, "mask_structure"), seed, **key)
+    sizes = read_table(smk.input.magnitude, "update_magnitude")
+    rows += mechanism.magnitude_measures(sizes, smk.params.test_split, seed, **key)
+    write_table(smk.output.measures, "measures", rows, job.provenance(smk))
+
+
+job.run(globals(), main, torch_threads=False)
