@@ -2,11 +2,12 @@
 PYTHON ?= python3
 SNAKEMAKE = .venv/bin/snakemake
 
-.PHONY: help demo studies test clean
+.PHONY: help demo demo-all studies test clean
 
 help:
 	@echo "make demo     install into .venv and run the main job (config/demo.yaml)"
-	@echo "make studies  what lies behind the demo's mask (config/demo_studies.yaml); hours on two cores"
+	@echo "make demo-all continue with every table and figure of the paper, MEMIT beside ROME (config/demo_all.yaml)"
+	@echo "make studies  continue with what lies behind the mask (config/demo_studies.yaml); hours on two cores"
 	@echo "make test     install into .venv and run every test"
 	@echo "make clean    remove results and caches, keep .venv"
 
@@ -18,14 +19,23 @@ help:
 demo: .venv/.installed
 	$(SNAKEMAKE) --configfile config/demo.yaml
 
+demo-all: .venv/.installed
+	$(SNAKEMAKE) --configfile config/demo.yaml config/demo_all.yaml
+
 studies: .venv/.installed
-	$(SNAKEMAKE) --configfile config/demo.yaml config/demo_studies.yaml
+	$(SNAKEMAKE) --configfile config/demo.yaml config/demo_all.yaml config/demo_studies.yaml
 
 # EasyEdit, to compare with: without its dependencies, and the tests go on without it where it cannot be had
 .venv/.easyeditor: .venv/.installed
 	-.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps easyeditor==0.0.1.dev0 && touch $@
 
-test: .venv/.installed .venv/.easyeditor
+# a browser to open the report with: from Debian where root may install it, else the tests of the report are skipped
+.venv/.chromium: .venv/.installed
+	-command -v chromium || command -v google-chrome || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get && apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } && touch $@
+
+test: .venv/.installed .venv/.easyeditor .venv/.chromium
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/snakefmt --check Snakefile rules

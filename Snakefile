@@ -17,6 +17,7 @@ include: "rules/studies.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/claims.smk"
+include: "rules/provenance.smk"
 include: "rules/report.smk"
 
 
@@ -30,11 +31,10 @@ rule all:
         REPORT,
         TABLE_FILES,
         FIGURE_FILES,
-        rules.claims.output,
-        rules.paper_vs_ours.output,
+        PAGES,
 
 
 onsuccess:
     headline = Path(f"{RUN}/tables/table2.md")
-    if headline.exists():
+    if headline.exists() and Path(REPORT).exists():
         print(f"\n{headline.read_text(encoding='utf-8')}\nReport: {REPORT}")

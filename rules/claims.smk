@@ -61,7 +61,7 @@ rule claims:
             f"{RUN}/tables/claims.html",
             caption=str(Path(f"{RUN}/tables/claims.rst").absolute()),
             category="1 Claims",
-            labels={"table": "claims of the paper"},
+            labels={"result": "claims of the paper"},
         ),
     params:
         run=SETTINGS["run"],
@@ -81,7 +81,7 @@ rule claims:
 
 rule paper_vs_ours:
     input:
-        values=ROOT / "config" / "paper_values.yaml",
+        values=str(ROOT / "config" / "paper_values.yaml"),
         measures=[path for path in TABLE_FILES if path.endswith(".parquet")],
     output:
         parquet=f"{RUN}/paper_vs_ours.parquet",
@@ -92,7 +92,7 @@ rule paper_vs_ours:
             f"{RUN}/paper_vs_ours.html",
             caption=str(Path(f"{RUN}/paper_vs_ours.rst").absolute()),
             category="1 Claims",
-            labels={"table": "the paper's figures beside ours"},
+            labels={"result": "the paper's figures beside ours"},
         ),
     params:
         models=MODELS,

@@ -40,7 +40,9 @@ def figure_inputs(figure):
     """Files behind a figure by kind: one a row, or the one table of a study."""
     if figure in STUDY_FIGURES:
         return {"study": f"{RUN}/tables/{figure}.parquet"}
-    return {
+    of_studies = f"{RUN}/tables/mask_shares.parquet"
+    further = {"studies": [of_studies] * len(rows_of(figure))} if figure == "figure14" and "mask_shares" in TABLE_INPUTS else {}
+    return further | {
         kind: [
             f"{RUN}/{model}/{method}/{MAIN}/seed{SEEDS[0]}/{path.format(test=test_split(method))}"
             for model, method in rows_of(figure)
@@ -62,14 +64,21 @@ for figure in [*FIGURE_INPUTS, *STUDY_FIGURES]:
             png=report(
                 f"{RUN}/figures/{figure}.png",
                 caption=str(Path(f"{RUN}/figures/{figure}.rst").absolute()),
-                category="2 Figures of the paper" if figure.startswith("figure") else "3 Controls and studies",
-                labels={"figure": figure},
+                category="3 Figures of the paper" if figure.startswith("figure") else "4 Controls and studies",
+                labels={
+                    "result": (
+                        figure.replace("figure", "Figure ")
+                        if figure.startswith("figure")
+                        else f"{figure.replace('_', ' ')} (figure)"
+                    )
+                },
             ),
         params:
             name=figure,
             rows=[
                 {
                     "model": model,
+                    "method": method,
                     "label": SETTINGS["model_settings"][model]["label"],
                     "title": METHOD_ENTRIES[method]["title"],
                     "split": test_split(method),

@@ -192,6 +192,7 @@ rule summarise_structure:
     output:
         measures=at_mask("measures/structure.parquet"),
     params:
+        layers=lambda wildcards: edited_layers(wildcards.method, wildcards.model),
         test_split=lambda wildcards: test_split(wildcards.method),
         code=code("summarise_structure.py"),
     log:

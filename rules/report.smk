@@ -6,6 +6,9 @@ localrules:
     report,
 
 
+PAGES = [*rules.claims.output, *rules.paper_vs_ours.output, *rules.provenance.output]
+
+
 report: str(Path(CLAIMS_PAGE).absolute())
 
 
@@ -13,18 +16,16 @@ rule report:
     input:
         tables=TABLE_FILES,
         figures=FIGURE_FILES,
-        claims=rules.claims.output,
-        paper=rules.paper_vs_ours.output,
+        pages=PAGES,
+        claims=rules.claims.output.parquet,
+        stylesheet=ROOT / "rules" / "report.css",
     output:
         html=REPORT,
     params:
         snakefile=str(ROOT / "Snakefile"),
         configfiles=[str(Path(path).absolute()) for path in workflow.configfiles],
-        targets=[
-            path
-            for path in [*TABLE_FILES, *FIGURE_FILES, *rules.claims.output, *rules.paper_vs_ours.output]
-            if path.endswith((".html", ".png"))
-        ],
+        targets=[path for path in [*TABLE_FILES, *FIGURE_FILES, *PAGES] if path.endswith((".html", ".png"))],
+        code=code("make_report.py"),
     log:
         f"{RUN}/logs/report.log",
     benchmark:

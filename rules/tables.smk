@@ -108,8 +108,8 @@ for table in TABLE_INPUTS:
             html=report(
                 f"{RUN}/tables/{table}.html",
                 caption=str(Path(f"{RUN}/tables/{table}.rst").absolute()),
-                category="3 Controls and studies" if table in OURS else "2 Tables of the paper",
-                labels={"table": table},
+                category="4 Controls and studies" if table in OURS else "2 Tables of the paper",
+                labels={"result": f"{table.replace('_', ' ')} (table)" if table in OURS else table.replace("table", "Table ")},
             ),
         params:
             name=table,

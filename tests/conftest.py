@@ -1,7 +1,11 @@
-"""Models that tests share: randomly initialised ones of each family, and the tiny one that knows some facts."""
+"""What tests share: random models of each family, the tiny one that knows some facts, and a finished run of it."""
 
 import json
 import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -81,3 +85,32 @@ FACTS = [
      "target_true": "France", "target_new": "New Zealand"},
 ]  # fmt: skip
 TEMPLATES = ["{}", "The weather was mild. {}", "It is known that so it is. {}"]
+
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = ("Snakefile", "rules", "workflow_scripts", "config", "profiles", "envs")
+
+
+def snakemake(project: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "snakemake", "--configfile", "config/test.yaml", "--cores", "2", *arguments]
+    run = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    assert not check or run.returncode == 0, run.stdout[-3000:] + run.stderr[-6000:]
+    return run
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory) -> Path:
+    """The finished run."""
+    project = tmp_path_factory.mktemp("project") / "one mask"
+    project.mkdir()
+    for part in PARTS:
+        source = ROOT / part
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, project / part, ignore=ignore) if source.is_dir() else shutil.copy(source, project / part)
+    cache = project / "tests" / ".cache"
+    cache.mkdir(parents=True)
+    tiny_model.make()
+    for file in tiny_model.CACHE.iterdir():
+        (cache / file.name).symlink_to(file)
+    snakemake(project)
+    return project

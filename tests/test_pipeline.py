@@ -1,7 +1,6 @@
 """The whole DAG on the tiny model, run as a user runs it, in a copy of the project whose path holds a space."""
 
 import importlib.util
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +9,10 @@ import pandas as pd
 import pytest
 import yaml
 
-import tiny_model
+from conftest import snakemake
 from onemask import edit_tables, files, schemas
 from onemask.masks import read_mask
 
-ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("Snakefile", "rules", "workflow_scripts", "config", "profiles", "envs")
 MASKED = "results/test/tiny-gpt2/rome/shared/seed0"
 TABLES = [
     *(f"table{number}" for number in range(1, 9)),
@@ -28,38 +25,20 @@ TABLES = [
 ]
 STUDIES = ["mask_shares", "training_size", "transfer", "layers", "blocking_shares"]
 FIGURES = [*(f"figure{number:02}" for number in range(3, 15)), "attention", "patching", "mask_training", *STUDIES[:4]]
+WAYS = {"measure_activations", "measure_patching", "draw_patching"}  # what reads the last position as decompose does
+LAST_POSITION = {"figure03", "figure04", "figure05", "figure09", "figure10", "figure13"}
+PRUNING = {f"{stage}_pruning{part}" for stage in ("measure", "summarise") for part in ("", "_perplexity")} | {
+    "pruning",
+    "figure14",
+}
+MECHANISM = {"summarise_mechanism", "mechanism", "evaluate_claims", "claims", "paper_vs_ours", "report", "all"}
 TOGETHER = {"figure08", "figure09", "figure10"}
-
-
-def snakemake(project: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "snakemake", "--configfile", "config/test.yaml", "--cores", "2", *arguments]
-    run = subprocess.run(command, cwd=project, capture_output=True, text=True)
-    assert not check or run.returncode == 0, run.stdout[-3000:] + run.stderr[-6000:]
-    return run
 
 
 def rules_to_run(project: Path, *arguments: str) -> set[str]:
     """Names of the rules that a dry run would execute."""
     out = snakemake(project, "-n", "--quiet", "host", *arguments).stdout
     return {line.split()[1].rstrip(":") for line in out.splitlines() if line.startswith(("rule ", "localrule "))}
-
-
-@pytest.fixture(scope="session")
-def project(tmp_path_factory) -> Path:
-    """The finished run."""
-    project = tmp_path_factory.mktemp("project") / "one mask"
-    project.mkdir()
-    for part in PARTS:
-        source = ROOT / part
-        ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(source, project / part, ignore=ignore) if source.is_dir() else shutil.copy(source, project / part)
-    cache = project / "tests" / ".cache"
-    cache.mkdir(parents=True)
-    tiny_model.make()
-    for file in tiny_model.CACHE.iterdir():
-        (cache / file.name).symlink_to(file)
-    snakemake(project)
-    return project
 
 
 def table(project: Path, name: str) -> pd.DataFrame:
@@ -239,8 +218,8 @@ def test_easyedit_in_our_place_writes_the_same_file(project):
         ("figures/transfer.py", {"draw_transfer", "report", "all"}),
         ("tables.py", {*TABLES, *STUDIES, *(f"draw_{name}" for name in STUDIES[:4]), "claims", "paper_vs_ours", "report", "all"}),
         ("editors/alphaedit.py", {"edit_facts", "summarise_editing", "editors", "paper_vs_ours", "report", "all"}),
-        ("pruning.py", {"measure_pruning", "summarise_pruning", "mask_shares", "draw_mask_shares", "report", "all"}),
-        ("decomposition.py", {"decompose", "figure03", "figure04", "report", "all"}),
+        ("pruning.py", {*PRUNING, "mask_shares", "draw_mask_shares", *MECHANISM} - {"summarise_mechanism", "mechanism"}),
+        ("decomposition.py", {"decompose", *WAYS, *LAST_POSITION, *MECHANISM}),
     ],
 )
 def test_a_changed_module_reruns_what_stands_on_it_and_nothing_else(project, module, expected):

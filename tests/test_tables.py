@@ -33,7 +33,7 @@ SIZES = {
     "table7": 120,
     "table8": 10,
     "mechanism": 46,
-    "mask_structure": 8,
+    "mask_structure": 10,
     "pruning": 20,
     "blocking": 48,
     "editors": 24,
@@ -122,7 +122,7 @@ STAGES = {
     "structure": lambda model: [
         *grid(("update_norm", "update_mean"), ("test",), ("none", "shared"), model=model),
         *grid(("high_magnitude",), ("test",), ("shared",), model=model),
-        *grid(("output_dimensions", "top5_pruned"), ("all",), ("shared",), model=model),
+        *grid(("output_dimensions", "pruned_of_edited", "top5_pruned"), ("all",), ("shared",), model=model),
         *grid(("dimension_pruned",), ("all",), ("shared",), ("dimension 5", "dimension 214"), model=model),
     ],
     "mechanism": lambda model: [

@@ -13,6 +13,7 @@ SCHEMAS = {
     "reversal": "measures",
     "perplexity": "measures",
     "pruning": "measures",
+    "studies": "measures",
     "kl": "reversal",
     "structure": "mask_structure",
     "training": "mask_training",
@@ -33,6 +34,9 @@ def of_row(row, kind, path, released):
     table = read_table(path, SCHEMAS.get(kind, kind))
     if kind == "reversal":
         table = table[table["split"].isin([row["split"], "all"])]
+    if kind == "studies":
+        table = table[(table["model"] == row["model"]) & (table["method"] == row["method"])]
+        return {kind: table} if len(table) else {}
     found = {kind: as_released(table) if kind == "decomposition" and released else table}
     return found | ({"layers": row["layers"]} if kind in BY_LAYER else {})
 

@@ -3,12 +3,13 @@
 import job
 from onemask import claims
 from onemask.files import read_tables, write_table, write_text
-from onemask.tables import STYLE
+from onemask.tables import STYLE, page
 
 NOTE = (
     "A claim is supported where its bound, and its margin over the control, hold in resampled facts (10,000 bootstrap resamples, "
     "stratified by relation; 95% intervals in brackets), and not supported where one of them fails, at 0.05 after Holm's "
-    "correction over all claims of the run; else it is inconclusive. A figure without an interval is a property of the one mask or model."
+    "correction over all claims of the run; else it is inconclusive. A figure without an interval is a property of the one mask "
+    "or model."
 )
 
 
@@ -21,9 +22,9 @@ def main(smk):
     write_text(
         smk.output.md, f"**Claims of the paper.** {found} {NOTE}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n"
     )
-    page = shown.to_html(index=False, border=0)
-    write_text(smk.output.html, f'<!doctype html><meta charset="utf-8"><style>{STYLE}</style>\n{page}\n')
-    write_text(smk.output.caption, f"**Claims of the paper.** {found} {NOTE}\n")
+    caption = f"**Claims of the paper.** {found} {NOTE}\n"
+    write_text(smk.output.html, page(shown, caption, STYLE.replace("nowrap", "normal")))  # claims are sentences
+    write_text(smk.output.caption, caption)
     write_text(smk.output.opening, claims.opening(shown, found, NOTE, smk.params.run))
 
 

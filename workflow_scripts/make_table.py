@@ -2,7 +2,6 @@
 
 import job
 from onemask import tables
-from onemask.captions import table_caption
 from onemask.files import read_tables, write_table, write_text
 
 
@@ -11,7 +10,7 @@ def main(smk):
     write_table(smk.output.parquet, "measures", table, job.provenance(smk))
     write_text(smk.output.csv, tables.wide(table, smk.params.name).to_csv(index=False))
     write_text(smk.output.html, tables.html(table, smk.params.name))
-    write_text(smk.output.caption, table_caption(tables.TABLES[smk.params.name].title, table))
+    write_text(smk.output.caption, tables.caption(table, smk.params.name))
     write_text(smk.output.md, tables.markdown(table, smk.params.name))
 
 

@@ -7,7 +7,7 @@ from onemask.files import read_table, write_table
 
 def main(smk):
     key, seed = {"model": smk.wildcards.model, "method": smk.wildcards.method}, int(smk.wildcards.seed)
-    rows = mechanism.structure_measures(read_table(smk.input.structure, "mask_structure"), seed, **key)
+    rows = mechanism.structure_measures(read_table(smk.input.structure, "mask_structure"), smk.params.layers, seed, **key)
     sizes = read_table(smk.input.magnitude, "update_magnitude")
     rows += mechanism.magnitude_measures(sizes, smk.params.test_split, seed, **key)
     write_table(smk.output.measures, "measures", rows, job.provenance(smk))

@@ -190,7 +190,9 @@ def _rst(text: object) -> str:
 
 def opening(shown: pd.DataFrame, found: str, note: str, run: str) -> str:
     """The report's first page in reStructuredText, from `wide` and `summary`."""
-    lines = [f"Claims of the paper, run {_rst(run)}", "=" * 60, "", f"{_rst(found)} {_rst(note)}", "", ".. list-table::"]
+    lines = [f"Claims of the paper, run {_rst(run)}", "=" * 60, ""]
+    lines += [f"- {_rst(line)}" for line in found.splitlines()]
+    lines += ["", f"{_rst(note)} Every figure and table has its caption behind the sign (i).", "", ".. list-table::"]
     lines += ["   :header-rows: 1", ""]
     for row in [list(shown.columns), *shown.to_numpy().tolist()]:
         lines += [f"   {' ' if at else '*'} - {_rst(cell)}" for at, cell in enumerate(row)]

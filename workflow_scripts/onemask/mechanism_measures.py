@@ -68,11 +68,15 @@ def patching_measures(table: pd.DataFrame, split: str, seed: int, **key: object)
     return rows
 
 
-def structure_measures(structure: pd.DataFrame, seed: int, **key: object) -> list[dict]:
-    """Figure 12 in numbers: pruned share of the five most pruned output dimensions, and the least of them."""
+def structure_measures(structure: pd.DataFrame, layers: list[int], seed: int, **key: object) -> list[dict]:
+    """Figure 12 in numbers: pruned share of the five most pruned output dimensions, and the least of them.
+
+    Beside them the share of the weights of all edited layers, of which the mask covers one.
+    """
     where = {**key, "mask": MAIN, "split": "all"}
     top = structure.sort_values("pruned", ascending=False, kind="stable").head(TOP)
     rows = [single("output_dimensions", len(structure), len(structure), seed, **where)]
+    rows.append(single("pruned_of_edited", structure["pruned"].mean() / len(layers), 1, seed, **where))
     rows.append(single("top5_pruned", top["pruned"].min(), len(top), seed, **where))
     for row in top.itertuples():
         rows.append(single("dimension_pruned", row.pruned, 1, seed, f"dimension {row.dimension}", **where))

@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
+from html import escape
 
 import pandas as pd
 
@@ -156,15 +157,17 @@ TABLES = {
         rows=("metric",),
     ),
     "mask_structure": Selection(
-        "The five output dimensions of which the mask prunes most (figure 12; top5_pruned: the least of them)",
-        metrics=("output_dimensions", "top5_pruned", "dimension_pruned"),
+        "The five output dimensions of which the mask prunes most (figure 12; top5_pruned: the least of them). pruned_of_edited: "
+        "pruned share of the weights of all edited layers",
+        metrics=("output_dimensions", "pruned_of_edited", "top5_pruned", "dimension_pruned"),
         by_relation=True,
         rows=("metric", "relation"),
     ),
     "mechanism": Selection(
         "What keeps an edit up? Contributions to the logit (of the original fact in the original, the edited (edited_true) and "
-        "the masked model; of the edited fact in the edited model, none): MLP of the edited layers, MLPs and attention of all later "
-        "ones. subject_attention: mean attention weight, in later layers, of the last position on the subject's last token. "
+        "the masked model; of the edited fact in the edited model, none): MLP of the edited layers, MLPs and attention of all "
+        "later ones. subject_attention: mean attention weight, in later layers, of the last position on the subject's last "
+        "token. "
         "patched: the edited model with outputs of attention, MLP or both of all later layers at the last position as in the "
         "original model; how often the original fact (first token) and the original Top-1 return",
         metrics=(
@@ -281,20 +284,33 @@ def wide(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return texts.fillna("").reset_index()
 
 
+def caption(table: pd.DataFrame, name: str) -> str:
+    """The table's name, title and sample, in reStructuredText."""
+    title = name.replace("table", "table ").replace("_", " ").capitalize()
+    return f"**{title}.** {table_caption(TABLES[name].title, table)}"
+
+
 def markdown(table: pd.DataFrame, name: str) -> str:
     """The table as Markdown, under its caption."""
     lines = wide(table, name).to_markdown(index=False, disable_numparse=True)
-    title = name.replace("table", "table ").replace("_", " ").capitalize()
-    return f"**{title}.** {table_caption(TABLES[name].title, table)}\n{lines}\n"
+    return f"{caption(table, name)}\n{lines}\n"
 
 
 STYLE = (
     "body{font-family:sans-serif;font-size:14px}"
     "table{border-collapse:collapse}"
-    "td,th{padding:3px 8px;border-bottom:1px solid #ddd;text-align:left}"
+    "td,th{padding:3px 8px;border-bottom:1px solid #ddd;text-align:left;white-space:nowrap}"
+    "p{max-width:60em}"
 )
+
+
+def page(shown: pd.DataFrame, caption: str, style: str = STYLE) -> str:
+    """A table of texts as a small page of its own, its caption (reStructuredText with bold words at most) below it."""
+    words = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escape(caption)).replace("\\", "")
+    head = f'<!doctype html><meta charset="utf-8"><style>{style}</style>'
+    return f"{head}\n{shown.to_html(index=False, border=0)}\n<p>{words}</p>\n"
 
 
 def html(table: pd.DataFrame, name: str) -> str:
     """The table as a small page of its own."""
-    return f'<!doctype html><meta charset="utf-8"><style>{STYLE}</style>\n{wide(table, name).to_html(index=False, border=0)}\n'
+    return page(wide(table, name), caption(table, name))

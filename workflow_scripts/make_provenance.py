@@ -1,0 +1,41 @@
+"""Where every table of the run comes from: rule, hashes of configuration and code, seed, model, versions; and the config."""
+
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+import job
+from onemask.files import read_provenance, sha256, write_text
+from onemask.tables import STYLE
+
+
+def row(path):
+    found = read_provenance(path)
+    model = found["model"] or {}
+    return {
+        "file": path,
+        "rule": found["rule"],
+        "sha256": sha256(path),
+        "configuration": found["config_hash"],
+        "code": found["code_hash"],
+        "seed": found["seed"],
+        "model": model.get("name", ""),
+        "weights (sha256)": ", ".join((model.get("sha256") or {}).values()),
+        "versions": ", ".join(f"{name} {version}" for name, version in found["versions"].items()),
+    }
+
+
+def main(smk):
+    table = pd.DataFrame([row(path) for path in smk.input.tables]).fillna("")
+    write_text(smk.output.csv, table.to_csv(index=False))
+    short = table.assign(**{name: table[name].str[:12] for name in ("sha256", "configuration", "code", "weights (sha256)")})
+    config = escape(yaml.safe_dump(smk.params.config, sort_keys=False, allow_unicode=True))
+    parts = [f'<!doctype html><meta charset="utf-8"><style>{STYLE}</style>', short.to_html(index=False, border=0)]
+    parts += [f"<p>Hashes whole in {escape(Path(smk.output.csv).name)}. The run's configuration:</p>", f"<pre>{config}</pre>"]
+    write_text(smk.output.html, "\n".join(parts) + "\n")
+    write_text(smk.output.caption, "**Provenance.** What each file was made by and of, and the run's whole configuration.\n")
+
+
+job.run(globals(), main, torch_threads=False)
