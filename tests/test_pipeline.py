@@ -31,7 +31,9 @@ PRUNING = {f"{stage}_pruning{part}" for stage in ("measure", "summarise") for pa
     "pruning",
     "figure14",
 }
-MECHANISM = {"summarise_mechanism", "mechanism", "evaluate_claims", "claims", "paper_vs_ours", "report", "all"}
+PAGES = {"paper_vs_ours", "provenance", "report", "all"}
+CLAIMS = {"evaluate_claims", "claims", *PAGES}
+MECHANISM = {"summarise_mechanism", "mechanism", *CLAIMS}
 TOGETHER = {"figure08", "figure09", "figure10"}
 
 
@@ -165,6 +167,33 @@ def test_contributions_of_the_run_sum_to_the_same_logit_in_both_tokens_states(pr
     assert logits["edited", "new"] > logits["edited", "true"]
 
 
+def test_every_claim_has_a_verdict_for_both_methods(project):
+    found = files.read_table(project / "results/test/tables/claims.parquet", "claims")
+    assert found.groupby("method")["claim"].nunique().to_dict() == {"memit": 18, "rome": 28 - 1}
+    assert set(found["verdict"]) <= {"supported", "not supported", "inconclusive"}
+    where = found.set_index(["method", "claim"])
+    table1 = table(project, "table1")
+    edited = value(table1, metric="success", mask="none", split="test", relation="all", method="rome")
+    assert where.loc[("rome", "edits_succeed"), "value"] == pytest.approx(edited)
+    assert "supported" in (project / "results/test/claims.rst").read_text()
+
+
+def test_the_papers_figures_stand_beside_ours_and_never_in_one_cell(project):
+    found = files.read_table(project / "results/test/paper_vs_ours.parquet", "paper_vs_ours")
+    ours = found[found["model"] == "tiny-gpt2"]
+    assert ours["paper"].isna().all() and ours["ours"].notna().all() and len(ours) > 60
+    assert found.loc[found["model"] != "tiny-gpt2", "ours"].isna().all() and found["paper"].notna().sum() > 150
+    assert set(found["item"]) >= {*(f"table{number}" for number in range(1, 9)), "figure3", "figure6", "figure14", "training"}
+
+
+def test_a_figure_by_its_number_asks_for_what_it_needs_only(project):
+    nothing = rules_to_run(project, "results/test/figures/figure09.pdf", "--forceall")
+    assert nothing == {
+        *("fetch_model", "fetch_corpus", "prepare_facts", "measure_knowledge", "make_templates", "measure_second_moment"),
+        *("edit_facts", "train_mask", "decompose", "figure09"),
+    }
+
+
 def test_nothing_is_left_to_do(project):
     assert rules_to_run(project) == set()
 
@@ -213,12 +242,12 @@ def test_easyedit_in_our_place_writes_the_same_file(project):
     [
         ("figures/figure06.py", {"figure06", "report", "all"}),
         ("patching.py", {"measure_patching", *MECHANISM, "draw_patching"}),
-        ("claims.py", {"evaluate_claims", "claims", "report", "all"}),
+        ("claims.py", CLAIMS - {"paper_vs_ours"}),
         ("paper.py", {"paper_vs_ours", "report", "all"}),
         ("figures/transfer.py", {"draw_transfer", "report", "all"}),
-        ("tables.py", {*TABLES, *STUDIES, *(f"draw_{name}" for name in STUDIES[:4]), "claims", "paper_vs_ours", "report", "all"}),
-        ("editors/alphaedit.py", {"edit_facts", "summarise_editing", "editors", "paper_vs_ours", "report", "all"}),
-        ("pruning.py", {*PRUNING, "mask_shares", "draw_mask_shares", *MECHANISM} - {"summarise_mechanism", "mechanism"}),
+        ("tables.py", {*TABLES, *STUDIES, *(f"draw_{name}" for name in STUDIES[:4]), "figure14", "claims", *PAGES}),
+        ("editors/alphaedit.py", {"edit_facts", "summarise_editing", "editors", *PAGES}),
+        ("pruning.py", {*PRUNING, "mask_shares", "draw_mask_shares", *CLAIMS}),
         ("decomposition.py", {"decompose", *WAYS, *LAST_POSITION, *MECHANISM}),
     ],
 )
