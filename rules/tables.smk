@@ -58,6 +58,7 @@ TABLE_INPUTS = {
     "table8": of_main("measures/structure.parquet"),
     "mask_structure": of_main("measures/structure.parquet"),
     "mechanism": of_main("measures/mechanism.parquet"),
+    "heads": of_main("measures/mechanism.parquet"),
     "controls": MAIN_REVERSAL + MAIN_PERPLEXITY + trained_controls(),
     "editors": of_editing(),
 }

@@ -193,6 +193,21 @@ def edits_in_order(nll: pd.Series) -> list[int]:
     return nll.sort_values(ascending=False).index[:2].tolist()
 
 
+def test_the_heads_that_gain_most_are_named():
+    rows = [
+        (case, state, layer, head, weight + gain * (state == "edited"))
+        for case, weight in ((1, 0.1), (2, 0.2), (3, 0.3))
+        for layer, head, gain in ((0, 0, 0.0), (0, 1, 0.3), (1, 0, -0.1), (1, 1, 0.5))
+        for state in ("original", "edited", "shared")
+    ]
+    table = pd.DataFrame(rows, columns=["case_id", "state", "layer", "head", "weight"]).assign(relation_id="P1")
+    found = pd.DataFrame(mechanism.head_measures(table, "test", 0, model="m", method="rome"))
+    edited = found[found["mask"] == "none"].set_index("relation")["value"]
+    assert edited.index.tolist() == ["head 1.1", "head 0.1", "head 0.0", "head 1.0"]
+    assert edited.tolist() == pytest.approx([0.5, 0.3, 0.0, -0.1])
+    assert found.loc[found["mask"] == "shared", "value"].tolist() == pytest.approx([0.0] * 4)
+
+
 def test_the_least_share_that_reverses_most():
     rows = [("update-zero-10", 0.5), ("update-zero-30", 0.9), ("update-zero-50", 0.95), ("columns-zero-90", 0.4)]
     table = pd.DataFrame(rows, columns=["mask", "value"]).assign(metric="rsr", relation="all", n=12)

@@ -20,6 +20,7 @@ TABLES = [
     "editors",
     "controls",
     "mechanism",
+    "heads",
     "mask_structure",
     "pruning",
 ]
@@ -33,7 +34,7 @@ PRUNING = {f"{stage}_pruning{part}" for stage in ("measure", "summarise") for pa
 }
 PAGES = {"paper_vs_ours", "provenance", "report", "all"}
 CLAIMS = {"evaluate_claims", "claims", *PAGES}
-MECHANISM = {"summarise_mechanism", "mechanism", *CLAIMS}
+MECHANISM = {"summarise_mechanism", "mechanism", "heads", *CLAIMS}
 TOGETHER = {"figure08", "figure09", "figure10"}
 
 

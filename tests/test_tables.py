@@ -33,6 +33,7 @@ SIZES = {
     "table7": 120,
     "table8": 10,
     "mechanism": 46,
+    "heads": 8,
     "mask_structure": 10,
     "pruning": 20,
     "blocking": 48,
@@ -128,6 +129,7 @@ STAGES = {
     "mechanism": lambda model: [
         *grid(("mlp_edited", "mlp_later", "attention_later"), ("test",), (*STATES[:3], "edited_true"), model=model),
         *grid(("mlp_edited_ratio",), ("test",), ("none",), model=model),
+        *grid(("head_gain",), ("test",), ("none", "shared"), ("head 3.1", "head 12.0"), model=model),
         *grid(("subject_attention",), ("test",), ("original", "none"), model=model),
         *grid(("patched_rsr", "patched_top1"), ("test",), ("none", *PATCHED), model=model),
     ],
@@ -161,6 +163,7 @@ def selected(name: str) -> pd.DataFrame:
         "table8": ("structure",),
         "mask_structure": ("structure",),
         "mechanism": ("mechanism",),
+        "heads": ("mechanism",),
         "pruning": ("pruning",),
         "blocking": ("blocking",),
         "editors": ("editing",),

@@ -13,6 +13,7 @@ def main(smk):
     parts = read_table(smk.input.decomposition, "decomposition")
     rows = mechanism.decomposition_measures(parts, relations, layers, split, seed, **key)
     rows += mechanism.attention_measures(weights, layers, split, seed, **key)
+    rows += mechanism.head_measures(weights, split, seed, **key)
     rows += mechanism.patching_measures(read_table(smk.input.patching, "patching"), split, seed, **key)
     write_table(smk.output.measures, "measures", rows, job.provenance(smk))
 

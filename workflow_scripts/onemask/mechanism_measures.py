@@ -6,7 +6,7 @@ import pandas as pd
 from onemask.mask_plan import MAIN
 from onemask.measures import MASK_OF_STATE, measure, single
 
-TOP = 5  # output dimensions that the paper names
+TOP = 5  # output dimensions that the paper names; heads too
 
 # name of each look in the column `mask`: whose logit, in which state
 LOOKS = {"original": ("original", "true"), "none": ("edited", "new"), "edited_true": ("edited", "true"), MAIN: ("shared", "true")}
@@ -46,6 +46,24 @@ def attention_measures(table: pd.DataFrame, layers: list[int], split: str, seed:
         by_fact = part.groupby("case_id").agg({"relation_id": "first", "weight": "mean"})
         where = {**key, "mask": MASK_OF_STATE.get(state, state), "split": split}
         rows += measure("subject_attention", by_fact["weight"], by_fact["relation_id"], seed, **where)[:1]
+    return rows
+
+
+def head_measures(table: pd.DataFrame, split: str, seed: int, **key: object) -> list[dict]:
+    """The heads whose attention weight on the subject's last token the edit raises most, and how the mask leaves them.
+
+    Gains over the original model's weight; `relation` names layer and head, as "head 23.5".
+    """
+    wide = table.pivot(index=["layer", "head", "case_id"], columns="state", values="weight")
+    gains = {"none": wide["edited"] - wide["original"], MAIN: wide[MAIN] - wide["original"]}
+    top = gains["none"].groupby(["layer", "head"]).mean().sort_values(ascending=False, kind="stable").index[:TOP]
+    relations = table.drop_duplicates("case_id").set_index("case_id")["relation_id"]
+    rows = []
+    for layer, head in top:
+        for mask, gain in gains.items():
+            values = gain.loc[layer, head]
+            (row,) = measure("head_gain", values, relations[values.index], seed, **key, mask=mask, split=split)[:1]
+            rows.append(row | {"relation": f"head {layer}.{head}"})
     return rows
 
 

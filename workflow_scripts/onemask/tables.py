@@ -176,6 +176,13 @@ TABLES = {
         ),
         rows=("metric",),
     ),
+    "heads": Selection(
+        "The heads (layer.head) whose attention weight from the last position to the subject's last token an edit raises most: "
+        "gain over the original model in the edited (none) and in the masked model (shared)",
+        metrics=("head_gain",),
+        by_relation=True,
+        rows=("relation",),
+    ),
     "pruning": Selection(
         "Pruning the largest weights without training (figure 14), by update, edited weight, column norm or mean activation, "
         "filled with zero or the original value: RSR and Top-1; share_for_rsr90: the least share at which RSR is 0.9",
