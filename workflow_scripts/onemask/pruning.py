@@ -7,7 +7,6 @@ from torch import Tensor
 from onemask.cut_store import cut_texts
 from onemask.edits import FactoredEdits
 from onemask.models import Model
-from onemask.parametrisations import keep_largest
 from onemask.states import State
 from onemask.tokens import prompt_ids
 
@@ -27,22 +26,27 @@ def criteria(weight: Tensor, update: Tensor, activation: Tensor) -> dict[str, Te
     }
 
 
-def largest_removed(values: Tensor, share: float) -> Tensor:
-    """A mask without the share of largest values; where columns are equal within, without whole columns."""
+def largest_removed(values: Tensor, shares: list[float]) -> list[Tensor]:
+    """A mask for each share of largest values that it removes; where columns are equal within, whole columns.
+
+    Sorted once for all shares.
+    """
     if values.stride(0) == 0:
-        return keep_largest(-values[0], share).expand_as(values)
-    return keep_largest(-values, share)
+        return [keep.expand_as(values) for keep in largest_removed(values[0], shares)]
+    rank = torch.empty(values.numel(), dtype=torch.int64, device=values.device)
+    rank[values.flatten().argsort(descending=True, stable=True)] = torch.arange(values.numel(), device=values.device)
+    return [(rank >= round(share * values.numel())).view_as(values) for share in shares]
 
 
 def states_of(model: Model, edit: FactoredEdits, activation: Tensor, shares: list[float]) -> list[State]:
     """Every criterion, fill and share over one edit, named as "update-zero-5" (percent)."""
     weight = model.weight(edit.layer).float()
-    found = []
-    for name, values in criteria(weight, edit.dense(0), activation).items():
-        for share in shares:
-            keep = largest_removed(values, share)
-            found += [State(f"{name}-{fill}-{100 * share:g}", edit, keep, restores) for fill, restores in FILLS.items()]
-    return found
+    return [
+        State(f"{name}-{fill}-{100 * share:g}", edit, keep, restores)
+        for name, values in criteria(weight, edit.dense(0), activation).items()
+        for share, keep in zip(shares, largest_removed(values, shares), strict=True)
+        for fill, restores in FILLS.items()
+    ]
 
 
 @torch.inference_mode()
