@@ -124,6 +124,6 @@ def join_facts(facts: pd.DataFrame, edits: pd.DataFrame) -> pd.DataFrame:
 
 
 def sample(facts: pd.DataFrame, edits: LayerEdits, count: int) -> tuple[pd.DataFrame, LayerEdits]:
-    """At most `count` facts, evenly spaced so that every relation has its part, and their edits."""
-    rows = list(range(len(facts)))[:: max(1, len(facts) // count)][:count]
+    """At most `count` facts, evenly spaced, so that every relation has its part, and their edits."""
+    rows = np.linspace(0, len(facts) - 1, min(count, len(facts))).round().astype(int).tolist()
     return facts.iloc[rows].reset_index(drop=True), edits[rows]
