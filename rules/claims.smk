@@ -15,8 +15,15 @@ def blocked_chunks(method):
     return [] if together(method) else chunks_of(method, "test")
 
 
+def common_mask_settings(model):
+    """The mask settings that all methods share."""
+    own = {key for settings in SETTINGS["mask_by_method"].values() for key in settings}
+    return {key: value for key, value in SETTINGS["model_settings"][model]["mask"].items() if key not in own}
+
+
 rule evaluate_claims:
     input:
+        edits=test_edits,
         mask=at_mask("mask.safetensors"),
         reversal=of_job(lambda method: [at_mask(f"reversal/{split}.parquet") for split in splits_of(method)]),
         perplexity=at_mask("perplexity.parquet"),
@@ -34,6 +41,7 @@ rule evaluate_claims:
         kind=lambda wildcards: "together" if together(wildcards.method) else "alone",
         split_names=lambda wildcards: [name.removeprefix("memit_") for name in splits_of(wildcards.method)],
         layers=lambda wildcards: edited_layers(wildcards.method, wildcards.model),
+        as_released=SETTINGS["decomposition"]["as_released"],
         code=code("evaluate_claims.py"),
     log:
         f"{RUN}/{{model}}/{{method}}/logs/evaluate_claims/seed{{seed}}.log",
@@ -97,7 +105,7 @@ rule paper_vs_ours:
     params:
         models=MODELS,
         labels={model: SETTINGS["model_settings"][model]["label"] for model in MODELS},
-        mask_settings={model: SETTINGS["model_settings"][model]["mask"] for model in MODELS},
+        mask_settings={model: common_mask_settings(model) for model in MODELS},
         code=code("compare_with_paper.py"),
     log:
         f"{RUN}/logs/paper_vs_ours.log",

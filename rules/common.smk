@@ -110,11 +110,16 @@ def setting(part):
     return lambda wildcards: SETTINGS["model_settings"][wildcards.model][part]
 
 
+def editing_of(method, model):
+    """Settings of a method on a model."""
+    settings = SETTINGS["model_settings"][model]["editing"][base(method)]
+    layer = {name: layer for layer, name in LAYER_METHODS.items()}.get(method)
+    return settings if layer is None else settings | {"layer": layer}
+
+
 def editing(wildcards):
     """Settings of the job's method on its model."""
-    settings = SETTINGS["model_settings"][wildcards.model]["editing"][base(wildcards.method)]
-    layer = {name: layer for layer, name in LAYER_METHODS.items()}.get(wildcards.method)
-    return settings if layer is None else settings | {"layer": layer}
+    return editing_of(wildcards.method, wildcards.model)
 
 
 def template_counts(wildcards):

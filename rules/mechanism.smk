@@ -10,7 +10,7 @@ def at_mask(path):
 
 def edited_layers(method, model):
     """Layers that a method edits in a model, the masked one last."""
-    settings = SETTINGS["model_settings"][model]["editing"][base(method)]
+    settings = editing_of(method, model)
     return settings.get("layers", [settings.get("layer")])
 
 
@@ -170,6 +170,7 @@ rule summarise_mechanism:
         measures=at_mask("measures/mechanism.parquet"),
     params:
         layers=lambda wildcards: edited_layers(wildcards.method, wildcards.model),
+        as_released=SETTINGS["decomposition"]["as_released"],
         test_split=lambda wildcards: test_split(wildcards.method),
         code=code("summarise_mechanism.py"),
     log:

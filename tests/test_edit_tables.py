@@ -13,7 +13,7 @@ from onemask import edit_tables, files
 from onemask.editing import edit
 from onemask.editors import memit, rome
 from onemask.editors.base import Edited
-from onemask.edits import FactoredEdits, applied
+from onemask.edits import FactoredEdits, LayerEdits, applied
 from onemask.errors import OnemaskError
 from onemask.models import Model
 from onemask.scoring import probe, score
@@ -156,3 +156,13 @@ def test_every_editor_runs_on_a_half_precision_model(model, method):
 def test_the_first_template_is_bare(model):
     with pytest.raises(OnemaskError, match='"{}" as the first template'):
         edit(dataclasses.replace(task(model), templates=TEMPLATES[1:]), "rome", {})
+
+
+def test_a_sample_is_spread_over_all_facts_and_keeps_their_edits(model):
+    edited = rome.edit(task(model), ROME)
+    facts, edits = edit_tables.sample(FRAME, LayerEdits(edited.layers[0]), 3)
+    assert facts["case_id"].tolist() == [0, 2, 3]  # the ends, and what lies between
+    for row, case in enumerate(facts["case_id"]):
+        torch.testing.assert_close(edits.update.dense(row), edited.layers[0].dense(case))
+    everything, same = edit_tables.sample(FRAME, LayerEdits(edited.layers[0]), 99)
+    assert len(everything) == len(FRAME) == len(same.update)

@@ -40,7 +40,7 @@ TOGETHER = {"figure08", "figure09", "figure10"}
 
 def rules_to_run(project: Path, *arguments: str) -> set[str]:
     """Names of the rules that a dry run would execute."""
-    out = snakemake(project, "-n", "--quiet", "host", *arguments).stdout
+    out = snakemake(project, *arguments, "-n", "--quiet", "host").stdout
     return {line.split()[1].rstrip(":") for line in out.splitlines() if line.startswith(("rule ", "localrule "))}
 
 
@@ -101,7 +101,7 @@ def test_edits_succeed_where_the_model_knew_the_fact(project):
 
 def test_every_editor_edits_and_fine_tuning_says_what_its_rank_loses(project):
     frame = table(project, "editors")
-    assert set(frame["method"]) == {"rome", "r-rome", "memit", "emmet", "alphaedit", "ft-l"}
+    assert set(frame["method"]) == {"rome", "memit", "emmet", "alphaedit", "ft-l"}
     for method in frame["method"].unique():
         split = "memit_test" if method in ("memit", "emmet", "alphaedit") else "test"
         where = {"method": method, "split": split}
@@ -130,7 +130,7 @@ def test_the_mask_reverses_what_its_controls_do_not(project):
 
 def test_masks_of_a_study_have_exactly_their_share_and_beat_a_random_one(project):
     frame = table(project, "mask_shares")
-    for kind in ("sigmoid", "hard-concrete", "topk"):
+    for kind in ("sigmoid", "topk"):
         assert value(frame, metric="pruned", mask=f"{kind}-10") == pytest.approx(0.1, abs=1e-5)
         assert value(frame, metric="rsr", mask=f"{kind}-10") > value(frame, metric="rsr", mask="random-10")
     zeroed = {
@@ -139,10 +139,12 @@ def test_masks_of_a_study_have_exactly_their_share_and_beat_a_random_one(project
     assert max(zeroed, key=zeroed.get) == "update"
 
 
-def test_a_mask_of_rome_reverses_r_rome_and_a_random_one_does_not(project):
+def test_masks_of_methods_are_tried_on_each_other(project):
     frame = table(project, "transfer")
-    where = {"method": "r-rome", "metric": "rsr", "relation": "all"}
-    assert value(frame, mask="rome", **where) > value(frame, mask="random", **where) + 0.2
+    for method in ("rome", "emmet"):
+        where = {"method": method, "metric": "rsr", "relation": "all"}
+        assert value(frame, mask="rome", **where) > value(frame, mask="random", **where) + 0.2
+        assert {"rome", "emmet", "none", "random"} <= set(frame.loc[frame["method"] == method, "mask"])
     assert value(frame, method="emmet", metric="training_edits", mask="rome") == 80
 
 
@@ -155,9 +157,9 @@ def test_edits_made_together_are_masked_in_their_last_layer(project):
 
 def test_layers_have_energies_and_a_rank_correlation(project):
     frame = table(project, "layers")
-    methods = [f"rome-layer{layer}" for layer in (0, 1, 2)]
+    methods = [f"rome-layer{layer}" for layer in (0, 1)]
     energies = [value(frame, method=method, metric="common_energy") for method in methods]
-    assert all(0 < energy <= 1 for energy in energies) and len(set(energies)) == 3
+    assert all(0 < energy <= 1 for energy in energies) and len(set(energies)) == 2
     assert -1 <= value(frame, method="rome", metric="rank_correlation") <= 1
 
 
@@ -170,7 +172,7 @@ def test_contributions_of_the_run_sum_to_the_same_logit_in_both_tokens_states(pr
 
 def test_every_claim_has_a_verdict_for_both_methods(project):
     found = files.read_table(project / "results/test/tables/claims.parquet", "claims")
-    assert found.groupby("method")["claim"].nunique().to_dict() == {"memit": 18, "rome": 28 - 1}
+    assert found.groupby("method")["claim"].nunique().to_dict() == {"memit": 19, "rome": 28}
     assert set(found["verdict"]) <= {"supported", "not supported", "inconclusive"}
     where = found.set_index(["method", "claim"])
     table1 = table(project, "table1")

@@ -6,7 +6,7 @@ import job
 from onemask.captions import figure_caption
 from onemask.figures.compose import compose, save
 from onemask.files import read_table, write_text
-from onemask.masks import read_mask
+from onemask.mechanism_measures import contributions
 
 SCHEMAS = {
     "blocking": "measures",
@@ -21,15 +21,11 @@ SCHEMAS = {
 BY_LAYER = {"decomposition", "activations", "attention", "patching"}  # drawn with the edited layers marked
 
 
-def as_released(parts):
-    """The decomposition as the release draws it: no final norm, nothing of embedding, first and last block."""
-    inner = parts["layer"].between(1, parts["layer"].max() - 2)
-    return parts.assign(exact=parts["unfolded"].where(inner, 0.0))
-
-
 def of_row(row, kind, path, released):
     """A figure's arguments for one row from one of its files."""
     if kind == "mask":
+        from onemask.masks import read_mask  # torch takes seconds to load, and one figure alone needs it
+
         return {"keep": read_mask(path).keep.numpy()}
     table = read_table(path, SCHEMAS.get(kind, kind))
     if kind == "reversal":
@@ -37,8 +33,9 @@ def of_row(row, kind, path, released):
     if kind == "studies":
         table = table[(table["model"] == row["model"]) & (table["method"] == row["method"])]
         return {kind: table} if len(table) else {}
-    found = {kind: as_released(table) if kind == "decomposition" and released else table}
-    return found | ({"layers": row["layers"]} if kind in BY_LAYER else {})
+    return {kind: contributions(table, released) if kind == "decomposition" else table} | (
+        {"layers": row["layers"]} if kind in BY_LAYER else {}
+    )
 
 
 def arguments(smk):

@@ -8,6 +8,7 @@ import job
 from onemask import claims, evidence
 from onemask.files import read_table, read_tables, write_table
 from onemask.masks import read_mask
+from onemask.mechanism_measures import contributions
 
 
 def gather(smk):
@@ -15,11 +16,13 @@ def gather(smk):
     inputs, layers = smk.input, smk.params.layers
     splits = zip(smk.params.split_names, inputs.reversal, strict=True)
     reversal = pd.concat([evidence.reversal(read_table(path, "reversal"), split) for split, path in splits])
+    parts = contributions(read_table(inputs.decomposition, "decomposition"), smk.params.as_released)
     weights = read_table(inputs.attention, "attention")
     relations = weights.drop_duplicates("case_id").set_index("case_id")["relation_id"]
     found = {
+        "edits": evidence.edits(read_tables(inputs.edits, "edits")),
         "reversal": reversal,
-        "decomposition": evidence.decomposition(read_table(inputs.decomposition, "decomposition"), relations, layers),
+        "decomposition": evidence.decomposition(parts, relations, layers),
         "attention": evidence.attention(weights, layers),
         "patching": evidence.patching(read_table(inputs.patching, "patching")),
         "perplexity": evidence.perplexity(read_table(inputs.perplexity, "perplexity")),

@@ -10,7 +10,7 @@ def main(smk):
     split, seed, layers = smk.params.test_split, int(smk.wildcards.seed), smk.params.layers
     weights = read_table(smk.input.attention, "attention")
     relations = weights.drop_duplicates("case_id").set_index("case_id")["relation_id"]
-    parts = read_table(smk.input.decomposition, "decomposition")
+    parts = mechanism.contributions(read_table(smk.input.decomposition, "decomposition"), smk.params.as_released)
     rows = mechanism.decomposition_measures(parts, relations, layers, split, seed, **key)
     rows += mechanism.attention_measures(weights, layers, split, seed, **key)
     rows += mechanism.head_measures(weights, split, seed, **key)

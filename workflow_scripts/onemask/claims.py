@@ -5,27 +5,30 @@ them fails significantly; else inconclusive. Significance is of bootstrap p-valu
 """
 
 import math
-import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from onemask.errors import OnemaskError
 
-RESAMPLES = 10_000
+RESAMPLES = 20_000  # 2 / RESAMPLES, the smallest p, must survive the correction over a run's claims: some hundreds
 LEVEL = 0.05
+FEW = 5  # strata of fewer facts are resampled as one: a fact alone would never vary
+ROUNDING = 1e-5  # relative: a share is of whole weights and may exceed its bound by one
 VERDICTS = ["supported", "not supported", "inconclusive"]
 SELECTS = ("quantity", "split", "state")
+BOUNDS = {"at_least": (1, ">="), "above": (1, ">"), "at_most": (-1, "<="), "below": (-1, "<")}
+UNJUDGED = {"value": math.nan, "ci_low": math.nan, "ci_high": math.nan, "control_value": math.nan, "n": 0, "exact": False}
 
 
 def _select(table: pd.DataFrame, where: Mapping[str, str]) -> pd.Series:
-    """One quantity by case_id in a split and state."""
+    """One quantity by case_id in a split and state; empty where the run did not measure it."""
+    if where["quantity"] not in table:
+        raise OnemaskError(f"a quantity out of {', '.join(table)}", where["quantity"], "Correct the claim in config/claims.yaml.")
     for key in ("split", "state"):
         table = table[table[key] == where[key]]
-    if where["quantity"] not in table or table.empty:
-        found = ", ".join(map(str, where.values()))
-        raise OnemaskError("a quantity, split and state that were measured", found, "Correct the claim in config/claims.yaml.")
     return table.set_index("case_id")[where["quantity"]].astype(float)
 
 
@@ -51,11 +54,11 @@ def _joined(terms: dict[str, pd.Series]) -> pd.DataFrame:
     single = {name: values.iloc[0] for name, values in terms.items() if list(values.index) == [-1]}
     several = {name: values for name, values in terms.items() if name not in single}
     if not several:
-        return pd.DataFrame({name: [value] for name, value in single.items()}, index=[-1])
-    return pd.DataFrame(several).dropna().assign(**single)
+        return pd.DataFrame({name: [value] for name, value in single.items()}, index=[-1]).dropna()
+    return pd.DataFrame(several).assign(**single).dropna()
 
 
-def draws(strata: np.ndarray, seed: int, resamples: int = RESAMPLES) -> np.ndarray:
+def draws(strata: np.ndarray, seed: int, resamples: int) -> np.ndarray:
     """How often each fact stands in each resample, (resamples, facts): with replacement within its stratum."""
     generator, counts = np.random.default_rng(seed), np.empty((resamples, len(strata)))
     for stratum in np.unique(strata):
@@ -64,74 +67,137 @@ def draws(strata: np.ndarray, seed: int, resamples: int = RESAMPLES) -> np.ndarr
     return counts
 
 
-def _mean(values: np.ndarray, weights: np.ndarray, strata: np.ndarray) -> np.ndarray:
+def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return weights @ values / weights.sum(-1)
 
 
-def _cohens_d(values: np.ndarray, weights: np.ndarray, strata: np.ndarray) -> np.ndarray:
+def _cohens_d(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean over standard deviation (ddof = 1), of a paired difference."""
-    n, mean = weights.sum(-1), _mean(values, weights, strata)
+    n, mean = weights.sum(-1), _mean(values, weights)
     spread = np.sqrt((weights @ values**2 / n - mean**2).clip(0) * n / np.maximum(n - 1, 1))
     return mean / np.maximum(spread, 1e-12)
 
 
-def _least(values: np.ndarray, weights: np.ndarray, strata: np.ndarray) -> np.ndarray:
-    """The smallest of the relations' means."""
-    return np.min([_mean(values[strata == name], weights[:, strata == name], strata) for name in np.unique(strata)], axis=0)
+STATISTICS = {"mean": _mean, "cohens_d": _cohens_d, "least_relation": _mean}
 
 
-STATISTICS = {"mean": _mean, "cohens_d": _cohens_d, "least_relation": _least}
-
-
-def _statistic(kind: str, terms: pd.DataFrame, prefix: str, weights: np.ndarray, strata: np.ndarray) -> np.ndarray:
-    """The statistic in each row of weights (resamples, facts)."""
+def _ratio(claim: dict, terms: pd.DataFrame, prefix: str, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The statistic's two parts in each row of weights (resamples, facts): what is divided, and by what (1 without `over`)."""
+    of = STATISTICS[claim.get("statistic", "mean")]
 
     def paired(first: str, second: str) -> np.ndarray:
         return (terms[prefix + first] - terms.get(prefix + second, 0.0)).to_numpy()
 
-    upper = STATISTICS[kind](paired("value", "minus"), weights, strata)
-    if prefix + "over" not in terms:
-        return upper
-    return upper / STATISTICS[kind](paired("over", "over_minus"), weights, strata)
+    upper = of(paired("value", "minus"), weights)
+    return upper, of(paired("over", "over_minus"), weights) if prefix + "over" in terms else np.ones_like(upper)
 
 
-def _p(wrong: np.ndarray) -> float:
-    """Bootstrap p-value: share of resamples that speak against, never quite 0."""
-    return (1 + int(wrong.sum())) / (1 + len(wrong))
+@dataclass(frozen=True)
+class Margin:
+    """What a claim rests on: in each resample, does it hold? chance: that all its facts together speak for it by accident."""
+
+    holds: np.ndarray
+    chance: float
+    chance_against: float
+
+    def p(self, against: bool) -> float:
+        """Bootstrap p-value, never below what so few facts can show."""
+        wrong, least = (self.holds, self.chance_against) if against else (~self.holds, self.chance)
+        return max((1 + int(wrong.sum())) / (1 + len(wrong)), least)
 
 
-def evaluate(claim: dict, table: pd.DataFrame, seed: int) -> dict:
+def _chance(claim: dict, terms: pd.DataFrame, bound: float) -> float:
+    """That one fact exceeds the bound by accident: the bound itself for a rate, else a coin's."""
+    is_rate = "minus" not in claim and "over" not in claim and terms["value"].isin([0, 1]).all()
+    return bound if is_rate else 0.5
+
+
+def _margins(claim: dict, terms: pd.DataFrame, weights: np.ndarray) -> tuple[list[Margin], np.ndarray]:
+    """The bound's margin and the control's over some facts, and whether the divisor is positive in each resample."""
+    kind, bound = next((kind, claim[kind]) for kind in BOUNDS if kind in claim)
+    (sign, symbol), n = BOUNDS[kind], len(terms)
+    upper, lower = _ratio(claim, terms, "", weights)
+    margin = sign * (upper - bound * lower)
+    chance = _chance(claim, terms, bound)
+    high, low = (chance, 1 - chance) if sign > 0 else (1 - chance, chance)
+    holds = margin >= -ROUNDING * abs(bound) if "=" in symbol else margin > 0
+    found = [Margin(holds, high**n, low**n)]
+    if "control" in claim:
+        control_upper, control_lower = _ratio(claim, terms, "control_", weights)
+        found.append(Margin(sign * (upper / lower - control_upper / control_lower) > 0, 0.5**n, 0.5**n))
+    return found, lower > 0
+
+
+def _groups(claim: dict, relations: np.ndarray) -> list[np.ndarray]:
+    """Facts that the statistic is of: all, or each relation's, where it is their least."""
+    if claim.get("statistic") != "least_relation":
+        return [np.ones(len(relations), dtype=bool)]
+    return [relations == name for name in np.unique(relations)]
+
+
+def _strata(claim: dict, relations: np.ndarray) -> np.ndarray:
+    names, inverse, counts = np.unique(relations, return_inverse=True, return_counts=True)
+    few = (counts[inverse] < FEW) & (claim.get("statistic") != "least_relation")
+    return np.where(few, "", relations)
+
+
+@np.errstate(invalid="ignore")
+def _premise_fails(claim: dict, table: pd.DataFrame) -> bool:
+    """Has the run not what the claim is about, by the point estimate of its premise?"""
+    if "premise" not in claim:
+        return False
+    premise = {key: claim[key] for key in SELECTS} | claim["premise"]
+    terms = _joined(_terms(premise, table))
+    (margin,), _ = _margins(premise, terms, np.ones((1, len(terms))))
+    return not margin.holds[0]
+
+
+@np.errstate(divide="ignore", invalid="ignore")
+def _judged(claim: dict, terms: pd.DataFrame, relations: np.ndarray, seed: int, resamples: int) -> dict:
+    """Value, interval and p-values of a claim over facts that have all its terms."""
+    exact = list(terms.index) == [-1]
+    weights = np.ones((1, 1)) if exact else draws(_strata(claim, relations), seed, resamples)
+    groups = _groups(claim, relations)
+    values = [_ratio(claim, terms[inside], "", np.ones((1, inside.sum()))) for inside in groups]
+    points = [float(upper[0] / lower[0]) for upper, lower in values]
+    least = groups[int(np.argmin(points))]
+    margins, positive = [], np.ones(len(weights), dtype=bool)
+    for inside in groups:
+        found, divides = _margins(claim, terms[inside], weights[:, inside])
+        margins, positive = margins + found, positive & divides
+    row = {"value": min(points), "control_value": math.nan, "n": 1 if exact else len(terms), "exact": exact}
+    if "control" in claim:
+        upper, lower = _ratio(claim, terms[least], "control_", np.ones((1, least.sum())))
+        row["control_value"] = float(upper[0] / lower[0])
+    if exact:
+        holds = bool(positive[0]) and all(margin.holds[0] for margin in margins)
+        return row | {"ci_low": math.nan, "ci_high": math.nan, "p_for": float(not holds), "p_against": float(holds)}
+    upper, lower = _ratio(claim, terms[least], "", weights[:, least])
+    low, high = np.percentile(upper / lower, [2.5, 97.5])
+    unsure = (1 + int((~positive).sum())) / (1 + len(positive))  # where the divisor may be 0, nothing is shown
+    against = min(1.0, len(margins) * min(margin.p(against=True) for margin in margins))
+    row |= {"p_for": max(unsure, *(margin.p(against=False) for margin in margins)), "p_against": max(unsure, against)}
+    return row | {"ci_low": float(low), "ci_high": float(high)}
+
+
+def evaluate(claim: dict, table: pd.DataFrame, seed: int, resamples: int = RESAMPLES) -> dict:
     """The claim's row of the `claims` table but for model, method, p_holm and verdict.
 
-    table: a frame of `onemask.evidence`. Raises OnemaskError when the claim names what the frame has not.
+    table: a frame of `onemask.evidence`. What the run did not measure, or has not the claim's premise, is not judged: n is 0 and
+    the note says why. Raises OnemaskError when the claim names a quantity that no run measures.
     """
+    kind = next(kind for kind in BOUNDS if kind in claim)
+    row = {"claim": claim["id"], "says": claim["says"], "source": claim["source"], "table": claim["table"]}
+    row |= {"bound": f"{BOUNDS[kind][1]} {claim[kind]:g}", "control": _control_name(claim), "note": ""}
     terms = _terms(claim, table)
     if "control" in claim:
         terms |= {f"control_{name}": values for name, values in _terms(claim | claim["control"], table).items()}
     joined = _joined(terms)
+    missing = "not measured in this run" if joined.empty else "its premise is not met" if _premise_fails(claim, table) else ""
+    if missing:
+        return row | UNJUDGED | {"note": missing, "p_for": 1.0, "p_against": 1.0}
     relations = table.drop_duplicates("case_id").set_index("case_id")["relation_id"]
-    strata = relations[joined.index].to_numpy(dtype=str)
-    exact = list(joined.index) == [-1]
-    once = np.ones((1, len(joined)))
-    kind, sign = claim.get("statistic", "mean"), 1 if "at_least" in claim else -1
-    bound = claim.get("at_least", claim.get("at_most"))
-    value = float(_statistic(kind, joined, "", once, strata)[0])
-    control = float(_statistic(kind, joined, "control_", once, strata)[0]) if "control" in claim else math.nan
-    row = {"claim": claim["id"], "says": claim["says"], "source": claim["source"], "table": claim["table"], "value": value}
-    row |= {"bound": f"{'>=' if sign > 0 else '<='} {bound:g}", "control": _control_name(claim), "control_value": control}
-    row |= {"n": 1 if exact else len(joined)}
-    if exact:
-        holds = sign * (value - bound) >= 0 and not sign * (value - control) <= 0
-        return row | {"ci_low": math.nan, "ci_high": math.nan, "p_for": 0.0 if holds else 1.0, "p_against": 1.0 if holds else 0.0}
-    weights = draws(strata, seed)
-    drawn = _statistic(kind, joined, "", weights, strata)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    margins = [sign * (drawn - bound)]
-    if "control" in claim:
-        margins.append(sign * (drawn - _statistic(kind, joined, "control_", weights, strata)))
-    against = min(_p(margin > 0) for margin in margins)
-    row |= {"p_for": max(_p(margin <= 0) for margin in margins), "p_against": min(1.0, len(margins) * against)}
-    return row | {"ci_low": float(low), "ci_high": float(high)}
+    return row | _judged(claim, joined, relations[joined.index].to_numpy(dtype=str), seed, resamples)
 
 
 def _control_name(claim: dict) -> str:
@@ -150,50 +216,10 @@ def holm(p: pd.Series) -> pd.Series:
 
 
 def judge(rows: pd.DataFrame) -> pd.DataFrame:
-    """The `claims` table with p_holm and verdict, corrected over all its rows that rest on a sample (n > 1)."""
-    sampled = rows["n"] > 1
-    corrected = {name: holm(rows.loc[sampled, name]).reindex(rows.index).fillna(rows[name]) for name in ("p_for", "p_against")}
-    verdict = np.select([corrected["p_for"] < LEVEL, corrected["p_against"] < LEVEL], VERDICTS[:2], VERDICTS[2])
-    p_holm = np.minimum(corrected["p_for"], corrected["p_against"]).where(sampled)
-    return rows.assign(p_holm=p_holm, verdict=verdict)
-
-
-def wide(table: pd.DataFrame) -> pd.DataFrame:
-    """The `claims` table for people; cells are text."""
-    value = [
-        f"{row.value:.3g}" + ("" if pd.isna(row.ci_low) else f" [{row.ci_low:.3g}, {row.ci_high:.3g}]")
-        for row in table.itertuples()
-    ]
-    control = [f"{row.control}: {row.control_value:.3g}" if row.control else "" for row in table.itertuples()]
-    p = ["" if pd.isna(p) else f"{p:.2g}" for p in table["p_holm"]]
-    found = table[["model", "method", "says", "source"]].assign(
-        value=value, bound=table["bound"], control=control, p=p, verdict=table["verdict"]
-    )
-    several = [key for key in ("model", "method") if table[key].nunique() > 1]
-    found["method"] = found["method"].str.upper()
-    return found[[*several, *found.columns[2:]]].rename(columns={"says": "claim", "source": "in the paper", "p": "p (Holm)"})
-
-
-def summary(table: pd.DataFrame) -> str:
-    """How many claims got which verdict, a line a model and method."""
-    lines = []
-    for (model, method), part in table.groupby(["model", "method"], sort=False):
-        counts = part["verdict"].value_counts().reindex(VERDICTS, fill_value=0)
-        words = ", ".join(f"{count} {name}" for name, count in counts.items())
-        lines.append(f"{method.upper()} on {model}: of {len(part)} claims {words}.")
-    return "\n".join(lines)
-
-
-def _rst(text: object) -> str:
-    return re.sub(r"([\\*`|_])", r"\\\1", str(text))
-
-
-def opening(shown: pd.DataFrame, found: str, note: str, run: str) -> str:
-    """The report's first page in reStructuredText, from `wide` and `summary`."""
-    lines = [f"Claims of the paper, run {_rst(run)}", "=" * 60, ""]
-    lines += [f"- {_rst(line)}" for line in found.splitlines()]
-    lines += ["", f"{_rst(note)} Every figure and table has its caption behind the sign (i).", "", ".. list-table::"]
-    lines += ["   :header-rows: 1", ""]
-    for row in [list(shown.columns), *shown.to_numpy().tolist()]:
-        lines += [f"   {' ' if at else '*'} - {_rst(cell)}" for at, cell in enumerate(row)]
-    return "\n".join(lines) + "\n"
+    """The `claims` table with p_holm and verdict: two-sided, corrected over all its rows that rest on a sample."""
+    sampled = ~rows["exact"].astype(bool) & (rows["n"] > 0)
+    two_sided = (2 * rows[["p_for", "p_against"]].min(axis=1)).clip(upper=1.0)
+    p_holm = holm(two_sided[sampled]).reindex(rows.index)
+    decided = rows["exact"].astype(bool) | (p_holm < LEVEL)
+    holds = rows["p_for"] < rows["p_against"]
+    return rows.assign(p_holm=p_holm, verdict=np.select([decided & holds, decided], VERDICTS[:2], VERDICTS[2]))

@@ -110,14 +110,12 @@ def load_model_settings(name: str, run: dict, root: Path) -> dict:
 def check_methods(config: dict, root: Path) -> None:
     """OnemaskError when a method is unknown, named twice, or beyond what the chosen editor can do."""
     known, named = editing_methods(root), [*config["methods"], *config["compare"]]
-    for method in named:
+    for method in [*named, *config["mask_by_method"]]:
         if method not in known:
-            raise OnemaskError(f"methods out of {', '.join(known)}", repr(method), "Correct methods or compare.")
+            found, to_do = repr(method), "Correct methods, compare or mask_by_method."
+            raise OnemaskError(f"methods out of {', '.join(known)}", found, to_do)
         if config["editor"] == "easyeditor" and method not in ("rome", "memit"):
             raise OnemaskError("rome or memit, which EasyEdit can run here", method, "Leave it out, or set editor: onemask.")
-    for method in config["mask_by_method"]:
-        if method not in config["methods"]:
-            raise OnemaskError(f"methods of methods in mask_by_method ({', '.join(config['methods'])})", method, "Correct it.")
     if len(named) != len(set(named)):
         raise OnemaskError("each method once in methods and compare", str(named), "Leave out the second.")
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from onemask.mask_plan import MAIN
 from onemask.masks import Mask, random_mask, structure
-from onemask.mechanism_measures import LOOKS, TOP, contribution, patched
+from onemask.mechanism_measures import LOOKS, NEW_LOOKS, contribution, most_pruned, of_look, patched
 
 
 def reversal(table: pd.DataFrame, split: str) -> pd.DataFrame:
@@ -24,6 +24,15 @@ def reversal(table: pd.DataFrame, split: str) -> pd.DataFrame:
     )
 
 
+def edits(table: pd.DataFrame) -> pd.DataFrame:
+    """From an `edits` table of the test split: success before and after, where a failed edit has none."""
+    facts = table.drop_duplicates("case_id")
+    done = (facts["failure"] == "") & (facts["logp_new_after"] > facts["logp_true_after"])
+    states = {"original": facts["logp_new_before"] > facts["logp_true_before"], "edited": done}
+    frame = facts[["case_id", "relation_id"]].assign(split="test")
+    return pd.concat([frame.assign(state=state, success=success) for state, success in states.items()], ignore_index=True)
+
+
 def blocking(table: pd.DataFrame) -> pd.DataFrame:
     """From a `blocking` table; the state is the condition, token_accuracy 1 where every token is predicted."""
     frame = table[["case_id", "relation_id", "success"]]
@@ -33,14 +42,15 @@ def blocking(table: pd.DataFrame) -> pd.DataFrame:
 def decomposition(table: pd.DataFrame, relations: pd.Series, layers: list[int]) -> pd.DataFrame:
     """From a `decomposition` table: what the later layers add, and how far from the original model's path they add it.
 
-    The state is a look of `mechanism_measures.LOOKS`. {mlp,attention}_distance: sum over later layers of the absolute difference
+    The state is a look of `mechanism_measures`. {mlp,attention}_distance: sum over later layers of the absolute difference
     to the original, by the sum of the original's absolute contributions over these layers and both components.
     """
     later = range(layers[-1] + 1, int(table["layer"].max()))
-    parts = {component: {look: _by_layer(table, look, component, later) for look in LOOKS} for component in ("mlp", "attention")}
+    looks = LOOKS | NEW_LOOKS
+    parts = {component: {look: _by_layer(table, look, component, later) for look in looks} for component in ("mlp", "attention")}
     size = sum(part["original"].abs().sum(axis=1) for part in parts.values())
     frames = []
-    for look in LOOKS:
+    for look in looks:
         columns = {f"{name}_later": part[look].sum(axis=1) for name, part in parts.items()}
         columns |= {f"{name}_distance": (part[look] - part["original"]).abs().sum(axis=1) / size for name, part in parts.items()}
         columns["mlp_edited"] = contribution(table, look, "mlp", layers)
@@ -50,8 +60,7 @@ def decomposition(table: pd.DataFrame, relations: pd.Series, layers: list[int]) 
 
 
 def _by_layer(table: pd.DataFrame, look: str, component: str, layers: range) -> pd.DataFrame:
-    state, token = LOOKS[look]
-    chosen = table[(table["state"] == state) & (table["token"] == token) & (table["component"] == component)]
+    chosen = of_look(table, look, component)
     return chosen[chosen["layer"].isin(layers)].pivot(index="case_id", columns="layer", values="exact")
 
 
@@ -74,7 +83,9 @@ def patching(table: pd.DataFrame) -> pd.DataFrame:
 
 def perplexity(table: pd.DataFrame) -> pd.DataFrame:
     """From a `perplexity` table."""
-    return table[["case_id", "state"]].assign(relation_id="", split="test", perplexity=np.exp(table["nll"]))
+    return table[["case_id", "state"]].assign(
+        relation_id="", split="test", perplexity=np.exp(table["nll"]), log_perplexity=table["nll"]
+    )
 
 
 def update_magnitude(table: pd.DataFrame) -> pd.DataFrame:
@@ -92,6 +103,6 @@ def mask(found: Mask, seed: int) -> pd.DataFrame:
     """Of the mask itself, and of a random one of equal share; top5_pruned: the least share of its five most pruned outputs."""
     rows = []
     for state, keep in ((MAIN, found.keep), ("random", random_mask(found.keep, seed))):
-        shares = structure(Mask(found.layer, keep, found.theta))["pruned"].nlargest(TOP)
-        rows.append({"state": state, "pruned": found.pruned, "top5_pruned": float(shares.min())})
+        top = most_pruned(structure(Mask(found.layer, keep, found.theta)))
+        rows.append({"state": state, "pruned": found.pruned, "top5_pruned": float(top["pruned"].min())})
     return pd.DataFrame(rows).assign(case_id=-1, relation_id="", split="all")

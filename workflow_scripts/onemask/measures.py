@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from onemask.facts import GROUPS
 from onemask.mask_plan import MAIN
@@ -141,6 +140,8 @@ def confidence_measures(table: pd.DataFrame, split: str, seed: int, **key: objec
 
     Wilcoxon signed-rank (one-sided, greater) and Cohen's d of the paired difference (ddof = 1). table: `reversal`.
     """
+    from scipy import stats  # a second to load, which most jobs have no use for
+
     original = table[table["state"] == "original"].set_index("case_id")
     edited = table[table["state"] == "edited"].set_index("case_id").loc[original.index]
     before, after = np.exp(original["logp_true_first"]), np.exp(edited["logp_new_first"])

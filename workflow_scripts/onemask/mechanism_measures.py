@@ -10,12 +10,26 @@ TOP = 5  # output dimensions that the paper names; heads too
 
 # name of each look in the column `mask`: whose logit, in which state
 LOOKS = {"original": ("original", "true"), "none": ("edited", "new"), "edited_true": ("edited", "true"), MAIN: ("shared", "true")}
+NEW_LOOKS = {"original_new": ("original", "new"), "shared_new": ("shared", "new")}  # the new object where it is not the answer
+
+
+def contributions(table: pd.DataFrame, as_released: bool) -> pd.DataFrame:
+    """A `decomposition` table; as_released: as the release draws it, without final norm, embedding, first and last block."""
+    if not as_released:
+        return table
+    inner = table["layer"].between(1, table["layer"].max() - 2)
+    return table.assign(exact=table["unfolded"].where(inner, 0.0))
+
+
+def of_look(table: pd.DataFrame, look: str, component: str) -> pd.DataFrame:
+    """Rows of one component and look of a `decomposition` table."""
+    state, token = (LOOKS | NEW_LOOKS)[look]
+    return table[(table["state"] == state) & (table["token"] == token) & (table["component"] == component)]
 
 
 def contribution(table: pd.DataFrame, look: str, component: str, layers: range | list[int]) -> pd.Series:
     """Sum over some layers of a component's exact contributions in logits, by case_id. table: `decomposition`."""
-    state, token = LOOKS[look]
-    chosen = table[(table["state"] == state) & (table["token"] == token) & (table["component"] == component)]
+    chosen = of_look(table, look, component)
     return chosen[chosen["layer"].isin(layers)].groupby("case_id")["exact"].sum()
 
 
@@ -86,13 +100,18 @@ def patching_measures(table: pd.DataFrame, split: str, seed: int, **key: object)
     return rows
 
 
+def most_pruned(structure: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the five most pruned output dimensions, most first, the later of equal ones first. structure: `mask_structure`."""
+    return structure.sort_values(["pruned", "dimension"], ascending=False).head(TOP)
+
+
 def structure_measures(structure: pd.DataFrame, layers: list[int], seed: int, **key: object) -> list[dict]:
     """Figure 12 in numbers: pruned share of the five most pruned output dimensions, and the least of them.
 
     Beside them the share of the weights of all edited layers, of which the mask covers one.
     """
     where = {**key, "mask": MAIN, "split": "all"}
-    top = structure.sort_values("pruned", ascending=False, kind="stable").head(TOP)
+    top = most_pruned(structure)
     rows = [single("output_dimensions", len(structure), len(structure), seed, **where)]
     rows.append(single("pruned_of_edited", structure["pruned"].mean() / len(layers), 1, seed, **where))
     rows.append(single("top5_pruned", top["pruned"].min(), len(top), seed, **where))

@@ -136,7 +136,8 @@ TABLES: dict[str, pa.Schema] = {
             ("high_magnitude", _real),
         ]
     ),
-    # one row: a claim of config/claims.yaml on one model and method; p_holm is corrected over all claims of a run
+    # one row: a claim of config/claims.yaml on one model and method; exact: no sample of facts but a property of the mask or the
+    # model; note: why it could not be judged; p_holm is two-sided and corrected over all claims of a run
     "claims": pa.schema(
         [
             ("model", _text),
@@ -152,10 +153,12 @@ TABLES: dict[str, pa.Schema] = {
             ("control", _text),
             ("control_value", _real),
             ("n", _int),
+            ("exact", _flag),
             ("p_for", _real),
             ("p_against", _real),
             ("p_holm", _real),
             ("verdict", _text),
+            ("note", _text),
         ]
     ),
     # one row: a figure of the paper, or of ours for a model that the paper lacks; NaN where there is none

@@ -1,5 +1,7 @@
 """How large are the updates where the mask prunes, and everywhere (table 8)?"""
 
+import math
+
 import pandas as pd
 import torch
 from torch import Tensor
@@ -11,6 +13,7 @@ def magnitude(update: Tensor, keep: Tensor) -> dict[str, float]:
     """Columns of the `update_magnitude` table for one update (d_model, d_mlp) under a hard mask of the same shape.
 
     high_magnitude is the share of pruned places among as many places with the largest |dW|: a random mask has the pruned share.
+    Of a mask that prunes nothing, mean_pruned and high_magnitude are NaN.
     """
     size, pruned = update.abs(), ~keep.bool()
     count = int(pruned.sum())
@@ -19,10 +22,10 @@ def magnitude(update: Tensor, keep: Tensor) -> dict[str, float]:
     inside = size[pruned]
     return {
         "mean_all": float(size.double().mean()),
-        "mean_pruned": float(inside.double().mean()) if count else 0.0,
+        "mean_pruned": float(inside.double().mean()) if count else math.nan,
         "norm_all": float(size.double().norm()),
         "norm_pruned": float(inside.double().norm()),
-        "high_magnitude": float(largest.view_as(pruned)[pruned].double().mean()) if count else 0.0,
+        "high_magnitude": float(largest.view_as(pruned)[pruned].double().mean()) if count else math.nan,
     }
 
 

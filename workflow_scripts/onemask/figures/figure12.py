@@ -9,9 +9,9 @@ from matplotlib.figure import SubFigure
 from matplotlib.ticker import PercentFormatter
 
 from onemask.figures import style
+from onemask.mechanism_measures import TOP
 
 SIZE = (style.COLUMN, 2.4)
-TOP = 5
 
 
 def _label_top(axes: Axes, structure: pd.DataFrame) -> None:

@@ -15,14 +15,9 @@ from matplotlib.ticker import MaxNLocator
 from onemask.figures import style
 from onemask.figures.compose import legend
 from onemask.figures.figure05 import STATES
+from onemask.mechanism_measures import most_pruned
 
 SIZE = (style.TEXT, 1.9)
-TOP = 5
-
-
-def most_pruned(structure: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the most pruned dimensions, the most pruned first; of equals, those that figure 12 names."""
-    return structure.sort_values(["pruned", "dimension"], ascending=False).head(TOP)
 
 
 def _trajectory(axes: Axes, activations: pd.DataFrame, state: str, dimension: int) -> None:
