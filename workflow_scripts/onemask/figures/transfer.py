@@ -16,6 +16,7 @@ from onemask.figures import style
 SIZE = (style.COLUMN, 3.0)
 METHODS = {"rome": "ROME", "r-rome": "r-ROME", "memit": "MEMIT", "emmet": "EMMET", "alphaedit": "AlphaEdit", "ft-l": "FT-L"}
 CONTROLS = {"random": style.labels["random"], "none": style.labels["unmasked"]}
+TEST_SPLITS = ("test", "memit_test")  # of methods that edit each fact alone, and of those that edit all at once
 MAP = "Blues"  # light to dark, so it reads in grey and saves ink
 DARK = 0.65  # from this value on a number is white
 
@@ -39,7 +40,8 @@ def _cells(axes: Axes, table: pd.DataFrame, names: dict[str, str]) -> AxesImage:
 
 def draw(subfigure: SubFigure, measures: pd.DataFrame) -> None:
     """Draw from a `measures` table of rsr; `mask` is a method's name, random or none, `method` whose edits it is put over."""
-    measures = style.rows(measures, metric="rsr", split="test")
+    measures = style.rows(measures, metric="rsr")
+    measures = measures[measures["split"].isin(TEST_SPLITS)]
     kinds = {mask: "trained" for mask in METHODS} | {mask: "control" for mask in CONTROLS}
     measures = measures.assign(kind=measures["mask"].map(kinds))
     methods = [method for method in METHODS if method in set(measures["method"])]
