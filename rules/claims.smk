@@ -41,7 +41,7 @@ rule evaluate_claims:
         kind=lambda wildcards: "together" if together(wildcards.method) else "alone",
         split_names=lambda wildcards: [name.removeprefix("memit_") for name in splits_of(wildcards.method)],
         layers=lambda wildcards: edited_layers(wildcards.method, wildcards.model),
-        as_released=SETTINGS["decomposition"]["as_released"],
+        as_released=SETTINGS["as_released"],
         code=code("evaluate_claims.py"),
     log:
         f"{RUN}/{{model}}/{{method}}/logs/evaluate_claims/seed{{seed}}.log",

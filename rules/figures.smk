@@ -87,7 +87,7 @@ for figure in [*FIGURE_INPUTS, *STUDY_FIGURES]:
                 for model, method in rows_of(figure)
             ],
             seed=SEEDS[0],
-            as_released=SETTINGS["decomposition"]["as_released"],
+            as_released=SETTINGS["as_released"],
             code=code("draw_figure.py", f"figures/{figure}.py"),
         log:
             f"{RUN}/logs/{figure}.log",

@@ -34,7 +34,7 @@ rule decompose:
         decomposition=at_mask("decomposition.parquet"),
     params:
         facts=SETTINGS["decomposition"]["facts"],
-        as_released=SETTINGS["decomposition"]["as_released"],
+        as_released=SETTINGS["as_released"],
         batch_tokens=SETTINGS["scoring_batch_tokens"],
         device=setting("device"),
         dtype=setting("dtype"),
@@ -170,7 +170,7 @@ rule summarise_mechanism:
         measures=at_mask("measures/mechanism.parquet"),
     params:
         layers=lambda wildcards: edited_layers(wildcards.method, wildcards.model),
-        as_released=SETTINGS["decomposition"]["as_released"],
+        as_released=SETTINGS["as_released"],
         test_split=lambda wildcards: test_split(wildcards.method),
         code=code("summarise_mechanism.py"),
     log:

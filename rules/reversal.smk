@@ -40,6 +40,7 @@ rule measure_reversal:
     params:
         plan=mask_plan,
         seed=SETTINGS["seed"],
+        as_released=SETTINGS["as_released"],
         batch_tokens=SETTINGS["scoring_batch_tokens"],
         device=setting("device"),
         dtype=setting("dtype"),

@@ -114,6 +114,7 @@ for table in TABLE_INPUTS:
             ),
         params:
             name=table,
+            as_released=SETTINGS["as_released"],
             code=code("make_table.py"),
         log:
             f"{RUN}/logs/{table}.log",

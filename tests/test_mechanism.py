@@ -15,6 +15,7 @@ from onemask.decomposition import decompose
 from onemask.edits import BatchEdit, FactoredEdits, LayerEdits
 from onemask.masks import Mask
 from onemask.perplexity import collapse
+from onemask.reversal import reversal
 from onemask.scoring import probe, score
 from onemask.states import in_state, shown
 from onemask.tokens import encode_target, encode_with_subject, prompt_ids
@@ -150,6 +151,22 @@ def test_as_released_reads_objects_without_their_space(model):
         token = encode_target(model.tokenizer, FACTS[0]["target_true"], space)[0]
         part = table[(table["case_id"] == 0) & (table["token"] == "true")]
         assert part["exact"].sum() == pytest.approx(float(logits[token]), rel=1e-6)
+
+
+def test_table_3_as_released_reads_the_same_tokens(model):
+    edits = together(model)
+    ours, theirs = (
+        reversal(model, FRAME, edits, states(model, edits)[:2], SMALL, as_released=released) for released in (False, True)
+    )
+    pd.testing.assert_frame_equal(*(table.drop(columns=["logp_true_first", "logp_new_first"]) for table in (ours, theirs)))
+    ids = torch.tensor([prompt_ids(model.tokenizer, FRAME.iloc[[0]])[0]])
+    with torch.no_grad():
+        log_probs = model.network(ids).logits[0, -1].log_softmax(-1)
+    for table, space in ((ours, True), (theirs, False)):
+        row = table[(table["case_id"] == 0) & (table["state"] == "original")].iloc[0]
+        for side in ("true", "new"):
+            token = encode_target(model.tokenizer, FACTS[0][f"target_{side}"], space)[0]
+            assert row[f"logp_{side}_first"] == pytest.approx(float(log_probs[token]), rel=1e-6)
 
 
 def test_magnitudes_by_hand():

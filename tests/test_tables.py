@@ -207,8 +207,9 @@ def test_every_measure_stands_in_its_cell(name):
 @pytest.mark.parametrize("name", sorted(tables.TABLES))
 def test_a_table_for_readers_shows_every_cell_under_its_caption(name):
     chosen = selected(name)
-    text, page = tables.markdown(chosen, name), tables.html(chosen, name)
-    caption, lines = text.split("\n\n", 1)
+    caption, shown = tables.caption(chosen, name), tables.wide(chosen, name)
+    text, page = tables.markdown(shown, caption), tables.page(shown, caption)
+    _, lines = text.split("\n\n", 1)
     title = f"Table {name[-1]}" if name.startswith("table") else name.replace("_", " ").capitalize()
     assert caption.startswith(f"**{title}.** {tables.TABLES[name].title}. Model ")
     assert lines.startswith("|") and lines.splitlines()[1].startswith("|:--")
@@ -249,7 +250,7 @@ def test_several_seeds_are_a_mean_and_a_spread():
 def test_a_mask_that_prunes_nothing_or_everything_is_named_in_the_table(pruned, warned):
     table = tables.select(measures("reversal", "perplexity"), "table2")
     of_mask = (table["metric"] == "pruned") & (table["mask"] == "shared") & (table["model"] == "small")
-    text = tables.markdown(table.assign(value=table["value"].where(~of_mask, pruned)), "table2")
+    text = tables.caption(table.assign(value=table["value"].where(~of_mask, pruned)), "table2")
     assert ("Warning" in text) == warned
     assert (f"shared of small, seed 0 ({pruned:.0%})" in text) == warned
 

@@ -3,7 +3,7 @@
 import job
 from onemask import claims, claims_page
 from onemask.files import read_tables, write_table, write_text
-from onemask.tables import STYLE, page
+from onemask.tables import STYLE, markdown, page
 
 NOTE = (
     "A claim is supported where its bound, and its margin over the control, hold in resampled facts (20,000 bootstrap resamples "
@@ -19,10 +19,8 @@ def main(smk):
     found = claims_page.summary(table)
     write_table(smk.output.parquet, "claims", table, job.provenance(smk))
     write_text(smk.output.csv, shown.to_csv(index=False))
-    write_text(
-        smk.output.md, f"**Claims of the paper.** {found} {NOTE}\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n"
-    )
     caption = f"**Claims of the paper.** {found} {NOTE}\n"
+    write_text(smk.output.md, markdown(shown, caption))
     write_text(smk.output.html, page(shown, caption, STYLE.replace("nowrap", "normal")))  # claims are sentences
     write_text(smk.output.caption, caption)
     write_text(smk.output.opening, claims_page.opening(shown, found, NOTE, smk.params.run))

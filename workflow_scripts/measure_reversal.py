@@ -20,7 +20,8 @@ def main(smk):
     facts, edits = facts.iloc[rows].reset_index(drop=True), edits[torch.from_numpy(rows)]
     mask = read_mask(smk.input.mask, model, edits)
     states = states_of(edits, mask, smk.wildcards.mask, smk.params.plan["random"], int(smk.wildcards.seed))
-    scored = reversal(model, facts, edits, states, smk.params.batch_tokens, progress=job.Progress(len(facts), "facts"))
+    progress = job.Progress(len(facts), "facts")
+    scored = reversal(model, facts, edits, states, smk.params.batch_tokens, progress=progress, as_released=smk.params.as_released)
     write_table(smk.output.reversal, "reversal", scored, job.provenance(smk, model.info))
 
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from onemask.edits import LayerEdits
 from onemask.forward import causal_mask, embed, last, run_blocks
 from onemask.models import Model
-from onemask.scoring import fact_batches
+from onemask.scoring import fact_batches, first_tokens
 from onemask.states import State, in_state
-from onemask.tokens import Padded, encode_target, pad, prompt_ids
+from onemask.tokens import Padded, pad, prompt_ids
 
 
 def components(model: Model, tokens: Padded) -> tuple[list[tuple[int, str]], Tensor, Tensor]:
@@ -53,12 +53,6 @@ def fold(model: Model, parts: Tensor, stream: Tensor, columns: Tensor) -> tuple[
     bias = getattr(norm, "bias", None)
     from_bias = torch.zeros(len(stream), device=stream.device) if bias is None else (columns * bias).sum(-1)
     return (parts * scale * norm.weight * columns).sum(-1), from_bias
-
-
-def first_tokens(model: Model, objects: pd.Series, space: bool) -> Tensor:
-    """First token of each object, (facts,), with its leading space or, as the release reads them, without."""
-    ids = [encode_target(model.tokenizer, text, space)[0] for text in objects]
-    return torch.tensor(ids, device=model.device)
 
 
 OBJECTS = {"true": "target_true", "new": "target_new"}

@@ -12,11 +12,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from onemask.decomposition import OBJECTS, first_tokens
+from onemask.decomposition import OBJECTS
 from onemask.edits import LayerEdits
 from onemask.forward import causal_mask, embed, last, logits_at, run_blocks
 from onemask.models import Model
-from onemask.scoring import fact_batches
+from onemask.scoring import fact_batches, first_tokens
 from onemask.states import State, in_state
 from onemask.tokens import Padded, pad, prompt_ids
 

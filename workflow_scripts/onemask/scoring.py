@@ -132,3 +132,9 @@ def knowledge(model: Model, facts: pd.DataFrame, split: str, batch_tokens: int) 
         )
     table = pd.concat(parts).sort_index()
     return table.assign(known=table["logp_true"] > table["logp_new"])
+
+
+def first_tokens(model: Model, objects: pd.Series, space: bool) -> Tensor:
+    """First token of each object, (facts,), with its leading space or, as the release reads them, without."""
+    ids = [encode_target(model.tokenizer, text, space)[0] for text in objects]
+    return torch.tensor(ids, device=model.device)

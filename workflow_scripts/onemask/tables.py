@@ -42,6 +42,7 @@ class Selection:
 
 SAMPLE = ("facts", "relations", "unique_objects", "unique_subjects", "unique_mappings", "facts_shared_with_training")
 OF_FACTS = (*SAMPLE, "facts_dropped", "facts_edited")
+DEVIATING = ("table3", "mechanism")  # what as_released changes
 COUNTS = (*OF_FACTS, "edits", "failed", "training_edits", "output_dimensions")
 
 TABLES = {
@@ -291,16 +292,16 @@ def wide(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return texts.fillna("").reset_index()
 
 
-def caption(table: pd.DataFrame, name: str) -> str:
+def caption(table: pd.DataFrame, name: str, as_released: bool = False) -> str:
     """The table's name, title and sample, in reStructuredText."""
     title = name.replace("table", "table ").replace("_", " ").capitalize()
-    return f"**{title}.** {table_caption(TABLES[name].title, table)}"
+    note = ". Computed as in the released code (as_released)" * (as_released and name in DEVIATING)
+    return f"**{title}.** {table_caption(TABLES[name].title + note, table)}"
 
 
-def markdown(table: pd.DataFrame, name: str) -> str:
-    """The table as Markdown, under its caption."""
-    lines = wide(table, name).to_markdown(index=False, disable_numparse=True)
-    return f"{caption(table, name)}\n{lines}\n"
+def markdown(shown: pd.DataFrame, caption: str) -> str:
+    """A table of texts as Markdown, under its caption."""
+    return f"{caption}\n{shown.to_markdown(index=False, disable_numparse=True)}\n"
 
 
 STYLE = (
@@ -316,8 +317,3 @@ def page(shown: pd.DataFrame, caption: str, style: str = STYLE) -> str:
     words = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escape(caption)).replace("\\", "")
     head = f'<!doctype html><meta charset="utf-8"><style>{style}</style>'
     return f"{head}\n{shown.to_html(index=False, border=0)}\n<p>{words}</p>\n"
-
-
-def html(table: pd.DataFrame, name: str) -> str:
-    """The table as a small page of its own."""
-    return page(wide(table, name), caption(table, name))
