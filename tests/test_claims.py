@@ -28,7 +28,7 @@ def facts(n: int = 100, **rates: float) -> pd.DataFrame:
 
 
 def verdict(claim: dict, table: pd.DataFrame) -> str:
-    return claims.judge(pd.DataFrame([claims.evaluate(CLAIM | claim, table, 0)]))["verdict"].iloc[0]
+    return claims.judge(pd.DataFrame([claims.evaluate(CLAIM | claim, table, 0, resamples=2000)]))["verdict"].iloc[0]
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_a_mask_that_does_nothing_is_given_no_credit(name, works, expected):
         masked = original if works else edited
         shared = {f"shared_{look.split('_')[1]}": values for look, values in masked.items()}
         rows += contributions(case, **original, **edited, **shared)
-    assert claims.judge(pd.DataFrame([claims.evaluate(claim, looked_at(rows), 0)]))["verdict"].iloc[0] == expected
+    assert claims.judge(pd.DataFrame([claims.evaluate(claim, looked_at(rows), 0, resamples=2000)]))["verdict"].iloc[0] == expected
 
 
 def test_evidence_of_edits_counts_a_failed_one_as_none():
