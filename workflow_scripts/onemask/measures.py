@@ -23,7 +23,12 @@ def bootstrap_interval(values: np.ndarray, strata: np.ndarray, seed: int) -> tup
 
 
 def measure(metric: str, values: pd.Series, relations: pd.Series, seed: int, **key: object) -> list[dict]:
-    """Rows of the mean over all facts (relation "all") and over each relation; `key` fills model, method, mask, split."""
+    """Rows of the mean over all facts (relation "all") and over each relation, none where there is no fact.
+
+    `key` fills model, method, mask, split.
+    """
+    if values.empty:
+        return []
     rows = []
     groups = [("all", np.ones(len(values), dtype=bool))] + [
         (name, (relations == name).to_numpy()) for name in sorted(relations.unique())
