@@ -39,6 +39,7 @@ test: .venv/.installed .venv/.easyeditor .venv/.chromium
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/snakefmt --check Snakefile rules
+	.venv/bin/snakemake --lint --configfile config/test.yaml
 	.venv/bin/python -m pytest
 
 clean:

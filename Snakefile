@@ -5,6 +5,7 @@ min_version("9.27")
 
 
 include: "rules/common.smk"
+include: "rules/inputs.smk"
 include: "rules/assets.smk"
 include: "rules/facts.smk"
 include: "rules/statistics.smk"

@@ -2,11 +2,6 @@
 # produces: {model}/{method}/{mask}/seed{seed}/blocking/{chunk}.parquet, measures/blocking.parquet
 
 
-def blocking_tables(wildcards):
-    at = f"{RUN}/{wildcards.model}/{wildcards.method}/{wildcards.mask}/seed{wildcards.seed}/blocking"
-    return [f"{at}/{chunk}.parquet" for chunk in chunks_of(wildcards.method, "test")]
-
-
 rule measure_blocking:
     input:
         model=f"{ASSETS}/models/{{model}}",

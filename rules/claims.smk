@@ -5,22 +5,6 @@
 CLAIMS_PAGE = f"{RUN}/claims.rst"
 
 
-def of_job(paths):
-    """Input function: `paths(method)`, of the job's model, method and seed."""
-    return lambda wildcards: [path.format(**dict(wildcards.items())) for path in paths(wildcards.method)]
-
-
-def blocked_chunks(method):
-    """Chunks of the test edits that are made again under the mask."""
-    return [] if together(method) else chunks_of(method, "test")
-
-
-def common_mask_settings(model):
-    """The mask settings that all methods share."""
-    own = {key for settings in SETTINGS["mask_by_method"].values() for key in settings}
-    return {key: value for key, value in SETTINGS["model_settings"][model]["mask"].items() if key not in own}
-
-
 rule evaluate_claims:
     input:
         edits=test_edits,

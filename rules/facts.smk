@@ -2,14 +2,6 @@
 # produces: facts/{split}.parquet, {model}/knowledge.parquet, {model}/measures/facts.parquet
 
 
-def fact_sources(wildcards):
-    if FACTS["splits"] == "released":
-        return {}
-    if FACTS["dataset"] == "counterfact":
-        return {"records": f"{ASSETS}/counterfact.json"}
-    return {name: str(ROOT / "config" / "datasets" / "embedded" / f"{name}.csv") for name in ("facts", "relations")}
-
-
 rule prepare_facts:
     input:
         unpack(fact_sources),

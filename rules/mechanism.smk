@@ -3,27 +3,6 @@
 #   measures/{mechanism,structure,collapse,pruning}.parquet
 
 
-def at_mask(path):
-    """A file of the main mask of a method."""
-    return f"{RUN}/{{model}}/{{method}}/{MAIN}/seed{{seed}}/{path}"
-
-
-def edited_layers(method, model):
-    """Layers that a method edits in a model, the masked one last."""
-    settings = editing_of(method, model)
-    return settings.get("layers", [settings.get("layer")])
-
-
-def has_collapse(method):
-    """Is there a table 6 of the method?"""
-    return bool(SETTINGS["perplexity"]["worst"]) and not together(method)
-
-
-def has_pruning(method):
-    """Is there a figure 14 of the method?"""
-    return bool(SETTINGS["pruning"]["shares"]) and not together(method)
-
-
 rule decompose:
     input:
         model=f"{ASSETS}/models/{{model}}",

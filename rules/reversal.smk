@@ -3,32 +3,6 @@
 #   measures/{reversal,perplexity}.parquet
 
 
-def splits_measured(wildcards):
-    """Splits on which a mask is measured: all on which the run's methods are, the test split in studies (and training, where
-    the number of training edits is what differs)."""
-    if wildcards.mask == MAIN and wildcards.method in METHODS:
-        return splits_of(wildcards.method)
-    both = [train_split(wildcards.method), test_split(wildcards.method)]
-    return both if mask_plan(wildcards)["edits"] else both[1:]
-
-
-def reversal_tables(wildcards, splits):
-    return [
-        f"{RUN}/{wildcards.model}/{wildcards.method}/{wildcards.mask}/seed{wildcards.seed}/reversal/{split}.parquet"
-        for split in splits
-    ]
-
-
-def neighborhood_table(wildcards):
-    """Input function: the scored neighbourhood prompts, where they are asked for and the mask has all controls."""
-    wanted = SETTINGS["neighborhood_prompts"] and wildcards.mask == MAIN
-    return [f"{RUN}/{wildcards.model}/{wildcards.method}/{MAIN}/seed{wildcards.seed}/neighborhood.parquet"] if wanted else []
-
-
-def perplexity_edits(wildcards):
-    return SETTINGS["perplexity"]["edits"] if wildcards.mask == MAIN else STUDIES["perplexity_edits"]
-
-
 rule measure_reversal:
     input:
         model=f"{ASSETS}/models/{{model}}",

@@ -2,30 +2,6 @@
 # produces: {model}/{method}/studies/seed{seed}/..., measures/{left_out,pruning,transfer,layers}.parquet beside it
 
 
-def at_study(path):
-    return f"{RUN}/{{model}}/{{method}}/studies/seed{{seed}}/{path}"
-
-
-def of_folds(path):
-    """Input function: a file of every fold's mask."""
-    return lambda wildcards: [
-        f"{RUN}/{wildcards.model}/{wildcards.method}/fold{part}/seed{wildcards.seed}/{path}" for part in range(STUDIES["folds"])
-    ]
-
-
-def of_layers(path):
-    """Input function: a file of the mask of every layer's method."""
-    return lambda wildcards: [
-        f"{RUN}/{wildcards.model}/{method}/{layer_mask(wildcards.model)}/seed{wildcards.seed}/{path}"
-        for method in LAYER_METHODS.values()
-    ]
-
-
-def layer_mask(model):
-    """Name of the mask that is trained in each layer."""
-    return of_share(parametrisation(model), STUDIES["layers_share"])
-
-
 rule summarise_left_out:
     input:
         reversal=lambda wildcards: of_folds(f"reversal/{test_split(wildcards.method)}.parquet")(wildcards),

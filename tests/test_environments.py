@@ -1,0 +1,93 @@
+"""The conda environments: each holds what its rules' scripts import, at the versions of pyproject.toml, and nothing unused."""
+
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from onemask.codehash import files_behind
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ROOT / "workflow_scripts"
+ENVIRONMENTS = sorted(path.name for path in (ROOT / "envs").glob("*.yaml"))
+OURS = {"onemask", "job"} | {path.stem for path in SCRIPTS.glob("*.py")}
+PACKAGE = {"yaml": "PyYAML"}  # what is not named as it is imported
+# used without an import of ours, and by what
+BEHIND = {
+    "model.yaml": {"accelerate": "transformers, to place weights", "gguf": "transformers, to read a wheel's GGUF"},
+    "figures.yaml": {"tabulate": "pandas.DataFrame.to_markdown"},
+    "easyeditor.yaml": dict.fromkeys(["huggingface_hub", "matplotlib", "PyYAML", "datasets", "scipy"], "EasyEdit"),
+    "workflow.yaml": {"snakemake": "make_report.py, as a command"},
+}
+NEVER_CALLED = {"figures.yaml": {"transformers"}}  # models.load_checkpoint, behind read_mask: no table or figure loads a model
+READ_BY_SNAKEMAKE = [SCRIPTS / "onemask" / f"{name}.py" for name in ("codehash", "config", "mask_plan")]  # rules/common.smk
+# modules that a script loads by name
+BY_NAME = {
+    "draw_figure.py": sorted((SCRIPTS / "onemask" / "figures").glob("*.py")),
+    "edit_facts.py": sorted((SCRIPTS / "onemask" / "editors").glob("*.py")),
+    "measure_blocking.py": sorted((SCRIPTS / "onemask" / "editors").glob("*.py")),
+    "make_report.py": READ_BY_SNAKEMAKE,
+    "measure_mechanism.py": [SCRIPTS / "onemask" / f"{way}.py" for way in ("activations", "attention", "patching")],
+}
+
+
+def pins(requirements: list[str]) -> dict[str, str]:
+    """Versions by package of "name[extra]==version" lines."""
+    return {re.split(r"[\[=<>]", line)[0]: re.split(r"[=<>]+", line)[-1] for line in requirements}
+
+
+def packages(name: str) -> dict[str, str]:
+    content = yaml.safe_load((ROOT / "envs" / name).read_text(encoding="utf-8"))
+    assert content["channels"] == ["conda-forge"] and set(content) == {"channels", "dependencies"}
+    (from_pip,) = (part["pip"] for part in content["dependencies"] if isinstance(part, dict))
+    assert all("==" in line for line in from_pip), from_pip
+    return pins(from_pip)
+
+
+def used() -> dict[str, set[str]]:
+    """Scripts by environment, as the rules name both."""
+    found: dict[str, set[str]] = {}
+    for path in (ROOT / "rules").glob("*.smk"):
+        for rule in re.split(r"^\s*rule\b", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+            (script,) = re.findall(r'script:\s+"\.\./workflow_scripts/(\w+\.py)"', rule)
+            environment = re.findall(r'conda:\s+(?:#.*\s+)*"\.\./envs/(\w+\.yaml)"', rule)
+            for name in environment or ["model.yaml", "easyeditor.yaml"]:  # EDITING_ENVIRONMENT: one or the other
+                found.setdefault(name, set()).add(script)
+    return found
+
+
+def imports(files: list[Path]) -> set[str]:
+    """Packages of others that files import, as pip names them."""
+    found = set()
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.split(".")[0])
+    return {PACKAGE.get(name, name) for name in found - OURS - set(sys.stdlib_module_names)}
+
+
+def test_every_rule_names_an_environment_that_is_there():
+    assert set(used()) == set(ENVIRONMENTS)
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_an_environment_has_the_versions_of_the_project(name):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = pins(project["dependencies"])
+    for package, version in packages(name).items():
+        assert declared[package] == version, package
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_an_environment_holds_what_its_scripts_import_and_nothing_else(name):
+    files = [file for script in used()[name] for file in files_behind(SCRIPTS / script, *BY_NAME.get(script, []))]
+    needed = imports([file for file in files if file.name != "job.py"])  # which loads torch only where a script wants it
+    held, needed = set(packages(name)), needed - NEVER_CALLED.get(name, set())
+    assert needed <= held | {"easyeditor"} | ({"numpy"} if "pandas" in held else set()), needed - held
+    assert held - needed <= set(BEHIND[name]), held - needed
