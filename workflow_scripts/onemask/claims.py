@@ -92,6 +92,12 @@ def _ratio(claim: dict, terms: pd.DataFrame, prefix: str, weights: np.ndarray) -
     return upper, of(paired("over", "over_minus"), weights) if prefix + "over" in terms else np.ones_like(upper)
 
 
+def _value(claim: dict, terms: pd.DataFrame, prefix: str, weights: np.ndarray) -> np.ndarray:
+    """The statistic in each row of weights."""
+    upper, lower = _ratio(claim, terms, prefix, weights)
+    return upper / lower
+
+
 @dataclass(frozen=True)
 class Margin:
     """What a claim rests on: in each resample, does it hold? chance: that all its facts together speak for it by accident."""
@@ -117,14 +123,13 @@ def _margins(claim: dict, terms: pd.DataFrame, weights: np.ndarray) -> tuple[lis
     kind, bound = next((kind, claim[kind]) for kind in BOUNDS if kind in claim)
     (sign, symbol), n = BOUNDS[kind], len(terms)
     upper, lower = _ratio(claim, terms, "", weights)
-    margin = sign * (upper - bound * lower)
+    margin = sign * (upper - bound * lower)  # which holds its sign where a divisor is near 0
     chance = _chance(claim, terms, bound)
     high, low = (chance, 1 - chance) if sign > 0 else (1 - chance, chance)
     holds = margin >= -ROUNDING * abs(bound) if "=" in symbol else margin > 0
     found = [Margin(holds, high**n, low**n)]
     if "control" in claim:
-        control_upper, control_lower = _ratio(claim, terms, "control_", weights)
-        found.append(Margin(sign * (upper / lower - control_upper / control_lower) > 0, 0.5**n, 0.5**n))
+        found.append(Margin(sign * (upper / lower - _value(claim, terms, "control_", weights)) > 0, 0.5**n, 0.5**n))
     return found, lower > 0
 
 
@@ -136,7 +141,8 @@ def _groups(claim: dict, relations: np.ndarray) -> list[np.ndarray]:
 
 
 def _strata(claim: dict, relations: np.ndarray) -> np.ndarray:
-    names, inverse, counts = np.unique(relations, return_inverse=True, return_counts=True)
+    """What facts are resampled within: relations, those of few facts as one."""
+    _, inverse, counts = np.unique(relations, return_inverse=True, return_counts=True)
     few = (counts[inverse] < FEW) & (claim.get("statistic") != "least_relation")
     return np.where(few, "", relations)
 
@@ -155,11 +161,10 @@ def _premise_fails(claim: dict, table: pd.DataFrame) -> bool:
 @np.errstate(divide="ignore", invalid="ignore")
 def _judged(claim: dict, terms: pd.DataFrame, relations: np.ndarray, seed: int, resamples: int) -> dict:
     """Value, interval and p-values of a claim over facts that have all its terms."""
-    exact = list(terms.index) == [-1]
-    weights = np.ones((1, 1)) if exact else draws(_strata(claim, relations), seed, resamples)
+    exact, once = list(terms.index) == [-1], np.ones((1, len(terms)))
+    weights = once if exact else draws(_strata(claim, relations), seed, resamples)
     groups = _groups(claim, relations)
-    values = [_ratio(claim, terms[inside], "", np.ones((1, inside.sum()))) for inside in groups]
-    points = [float(upper[0] / lower[0]) for upper, lower in values]
+    points = [float(_value(claim, terms[inside], "", once[:, inside])[0]) for inside in groups]
     least = groups[int(np.argmin(points))]
     margins, positive = [], np.ones(len(weights), dtype=bool)
     for inside in groups:
@@ -167,13 +172,11 @@ def _judged(claim: dict, terms: pd.DataFrame, relations: np.ndarray, seed: int, 
         margins, positive = margins + found, positive & divides
     row = {"value": min(points), "control_value": math.nan, "n": 1 if exact else len(terms), "exact": exact}
     if "control" in claim:
-        upper, lower = _ratio(claim, terms[least], "control_", np.ones((1, least.sum())))
-        row["control_value"] = float(upper[0] / lower[0])
+        row["control_value"] = float(_value(claim, terms[least], "control_", once[:, least])[0])
     if exact:
         holds = bool(positive[0]) and all(margin.holds[0] for margin in margins)
         return row | {"ci_low": math.nan, "ci_high": math.nan, "p_for": float(not holds), "p_against": float(holds)}
-    upper, lower = _ratio(claim, terms[least], "", weights[:, least])
-    low, high = np.percentile(upper / lower, [2.5, 97.5])
+    low, high = np.percentile(_value(claim, terms[least], "", weights[:, least]), [2.5, 97.5])
     unsure = (1 + int((~positive).sum())) / (1 + len(positive))  # where the divisor may be 0, nothing is shown
     against = min(1.0, len(margins) * min(margin.p(against=True) for margin in margins))
     row |= {"p_for": max(unsure, *(margin.p(against=False) for margin in margins)), "p_against": max(unsure, against)}
