@@ -59,8 +59,8 @@ def _edited_layers(axes: Axes, decomposition: pd.DataFrame, layers: Sequence[int
         table = _of_edited(decomposition, look, layers)
         places = [float(at)] if single else np.arange(len(layers)) + (at - 1) * width
         style.bars(axes, places, table, look, width)
-        for place, row in zip(places, table.itertuples(), strict=True):
-            style.write_value(axes, place, max(row.ci_high, 0.0), f"{row.value:.2f}")
+        if single:  # bars of several layers are too narrow for their numbers
+            style.write_value(axes, places[0], max(table["ci_high"].iloc[0], 0.0), f"{table['value'].iloc[0]:.2f}")
     names = [label(*part).replace(", ", ",\n") for part in SERIES.values()] if single else layers
     axes.axhline(0, color="black", linewidth=0.4)
     axes.set_xticks(range(len(names)), names)
