@@ -49,7 +49,7 @@ def table_caption(title: str, table: pd.DataFrame) -> str:
     sizes = counted[counted["n"] > 1].groupby("split", sort=False)["n"].agg(["min", "max"])
     parts = [f"{row.Index}: n = {row.min}" + f" to {row.max}" * (row.min < row.max) for row in sizes.itertuples()]
     models, methods, seeds = (", ".join(map(str, table[key].unique())) for key in ("model", "method", "seed"))
-    sample = f"Model {models}; method {methods.upper()}; seed {seeds}; {', '.join(parts)}."
+    sample = "; ".join([f"Model {models}", f"method {methods.upper()}", f"seed {seeds}", *[", ".join(parts)] * bool(parts)]) + "."
     spread = " Several seeds: mean ± standard deviation over them." if table["seed"].nunique() > 1 else ""
     brackets = "Brackets: 95% bootstrap intervals over facts, stratified by relation (perplexity: over edits)."
     return f"{title}. {sample} {brackets}{spread}{_degenerate(table)}\n"
