@@ -17,7 +17,7 @@ FIGURE_INPUTS = {
     "figure08": (TOGETHER_METHODS, REVERSAL),
     "figure09": (TOGETHER_METHODS, {"decomposition": "decomposition.parquet"}),
     "figure10": (TOGETHER_METHODS, {"decomposition": "decomposition.parquet"}),
-    "figure11": (METHODS, {"mask": "mask.safetensors"}),
+    "figure11": (METHODS, {"structure": "mask_structure.parquet"}),
     "figure12": (METHODS, {"structure": "mask_structure.parquet"}),
     "figure13": (METHODS, {"activations": "activations.parquet", "structure": "mask_structure.parquet"}),
     "figure14": (PRUNED_METHODS, {"pruning": "measures/pruning.parquet", "reversal": "measures/reversal.parquet"}),

@@ -23,10 +23,6 @@ BY_LAYER = {"decomposition", "activations", "attention", "patching"}  # drawn wi
 
 def of_row(row, kind, path, released):
     """A figure's arguments for one row from one of its files."""
-    if kind == "mask":
-        from onemask.masks import read_mask  # torch takes seconds to load, and one figure alone needs it
-
-        return {"keep": read_mask(path).keep.numpy()}
     table = read_table(path, SCHEMAS.get(kind, kind))
     if kind == "reversal":
         table = table[table["split"].isin([row["split"], "all"])]
