@@ -1,5 +1,5 @@
 # needs: measures, decomposition, masks and training curves, for every model and method (first seed); tables of studies
-# produces: figures/{name}.{pdf,png}
+# produces: figures/{name}.{pdf,png,rst}, and {name}.json: what draws it again
 
 ALONE_METHODS = [method for method in METHODS if not together(method)]
 TOGETHER_METHODS = [method for method in METHODS if together(method)]
@@ -27,7 +27,7 @@ FIGURE_INPUTS = {
 }
 FIGURE_INPUTS = {name: (methods, inputs) for name, (methods, inputs) in FIGURE_INPUTS.items() if methods}
 STUDY_FIGURES = [name for name in ("mask_shares", "transfer", "layers", "training_size") if name in TABLE_INPUTS]
-FIGURE_FILES = expand(f"{RUN}/figures/{{name}}.{{suffix}}", name=[*FIGURE_INPUTS, *STUDY_FIGURES], suffix=["pdf", "png"])
+FIGURE_FILES = expand(f"{RUN}/figures/{{name}}.{{suffix}}", name=[*FIGURE_INPUTS, *STUDY_FIGURES], suffix=["pdf", "png", "json"])
 
 
 def rows_of(figure):
@@ -61,6 +61,7 @@ for figure in [*FIGURE_INPUTS, *STUDY_FIGURES]:
         output:
             pdf=f"{RUN}/figures/{figure}.pdf",
             caption=f"{RUN}/figures/{figure}.rst",
+            record=f"{RUN}/figures/{figure}.json",
             png=report(
                 f"{RUN}/figures/{figure}.png",
                 caption=str(Path(f"{RUN}/figures/{figure}.rst").absolute()),
