@@ -51,11 +51,16 @@ def figure_inputs(figure):
     }
 
 
+def drawing(figure):
+    """Name of the rule that draws a figure, and of its log: a study has a table of the figure's own name."""
+    return figure if figure.startswith("figure") else f"draw_{figure}"
+
+
 for figure in [*FIGURE_INPUTS, *STUDY_FIGURES]:
 
     rule:
         name:
-            figure if figure.startswith("figure") else f"draw_{figure}"
+            drawing(figure)
         input:
             **figure_inputs(figure),
         output:
@@ -91,9 +96,9 @@ for figure in [*FIGURE_INPUTS, *STUDY_FIGURES]:
             as_released=SETTINGS["as_released"],
             code=code("draw_figure.py", f"figures/{figure}.py"),
         log:
-            f"{RUN}/logs/{figure}.log",
+            f"{RUN}/logs/{drawing(figure)}.log",
         benchmark:
-            f"{RUN}/benchmarks/{figure}.tsv"
+            f"{RUN}/benchmarks/{drawing(figure)}.tsv"
         conda:
             "../envs/figures.yaml"
         threads: 1
