@@ -2,12 +2,15 @@
 PYTHON ?= python3
 SNAKEMAKE = .venv/bin/snakemake
 
-.PHONY: help demo demo-all studies test clean
+RUN ?= demo
+
+.PHONY: help demo demo-all studies archive test clean
 
 help:
 	@echo "make demo     install into .venv and run the main job (config/demo.yaml)"
 	@echo "make demo-all continue with every table and figure of the paper, MEMIT beside ROME (config/demo_all.yaml)"
 	@echo "make studies  continue with what lies behind the mask (config/demo_studies.yaml); hours on two cores"
+	@echo "make archive  pack a finished run for reviewers: RUN=demo, with edits and masks too: WITH=\"edits masks\""
 	@echo "make test     install into .venv and run every test"
 	@echo "make clean    remove results and caches, keep .venv"
 
@@ -24,6 +27,9 @@ demo-all: .venv/.installed
 
 studies: .venv/.installed
 	$(SNAKEMAKE) --configfile config/demo.yaml config/demo_all.yaml config/demo_studies.yaml
+
+archive: .venv/.installed
+	.venv/bin/python workflow_scripts/make_archive.py $(RUN) $(if $(WITH),--with $(WITH))
 
 # EasyEdit, to compare with: without its dependencies, and the tests go on without it where it cannot be had
 .venv/.easyeditor: .venv/.installed

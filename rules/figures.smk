@@ -1,5 +1,5 @@
 # needs: measures, decomposition, masks and training curves, for every model and method (first seed); tables of studies
-# produces: figures/{name}.{pdf,png}
+# produces: figures/{name}.{pdf,png,rst}, and {name}.json: what draws it again
 
 ALONE_METHODS = [method for method in METHODS if not together(method)]
 TOGETHER_METHODS = [method for method in METHODS if together(method)]
@@ -17,7 +17,7 @@ FIGURE_INPUTS = {
     "figure08": (TOGETHER_METHODS, REVERSAL),
     "figure09": (TOGETHER_METHODS, {"decomposition": "decomposition.parquet"}),
     "figure10": (TOGETHER_METHODS, {"decomposition": "decomposition.parquet"}),
-    "figure11": (METHODS, {"mask": "mask.safetensors"}),
+    "figure11": (METHODS, {"structure": "mask_structure.parquet"}),
     "figure12": (METHODS, {"structure": "mask_structure.parquet"}),
     "figure13": (METHODS, {"activations": "activations.parquet", "structure": "mask_structure.parquet"}),
     "figure14": (PRUNED_METHODS, {"pruning": "measures/pruning.parquet", "reversal": "measures/reversal.parquet"}),
@@ -27,7 +27,7 @@ FIGURE_INPUTS = {
 }
 FIGURE_INPUTS = {name: (methods, inputs) for name, (methods, inputs) in FIGURE_INPUTS.items() if methods}
 STUDY_FIGURES = [name for name in ("mask_shares", "transfer", "layers", "training_size") if name in TABLE_INPUTS]
-FIGURE_FILES = expand(f"{RUN}/figures/{{name}}.{{suffix}}", name=[*FIGURE_INPUTS, *STUDY_FIGURES], suffix=["pdf", "png"])
+FIGURE_FILES = expand(f"{RUN}/figures/{{name}}.{{suffix}}", name=[*FIGURE_INPUTS, *STUDY_FIGURES], suffix=["pdf", "png", "json"])
 
 
 def rows_of(figure):
@@ -51,16 +51,22 @@ def figure_inputs(figure):
     }
 
 
+def drawing(figure):
+    """Name of the rule that draws a figure, and of its log: a study has a table of the figure's own name."""
+    return figure if figure.startswith("figure") else f"draw_{figure}"
+
+
 for figure in [*FIGURE_INPUTS, *STUDY_FIGURES]:
 
     rule:
         name:
-            figure if figure.startswith("figure") else f"draw_{figure}"
+            drawing(figure)
         input:
             **figure_inputs(figure),
         output:
             pdf=f"{RUN}/figures/{figure}.pdf",
             caption=f"{RUN}/figures/{figure}.rst",
+            record=f"{RUN}/figures/{figure}.json",
             png=report(
                 f"{RUN}/figures/{figure}.png",
                 caption=str(Path(f"{RUN}/figures/{figure}.rst").absolute()),
@@ -90,9 +96,9 @@ for figure in [*FIGURE_INPUTS, *STUDY_FIGURES]:
             as_released=SETTINGS["as_released"],
             code=code("draw_figure.py", f"figures/{figure}.py"),
         log:
-            f"{RUN}/logs/{figure}.log",
+            f"{RUN}/logs/{drawing(figure)}.log",
         benchmark:
-            f"{RUN}/benchmarks/{figure}.tsv"
+            f"{RUN}/benchmarks/{drawing(figure)}.tsv"
         conda:
             "../envs/figures.yaml"
         threads: 1

@@ -1,5 +1,5 @@
 # needs: the tables that measures are made of, and those for readers
-# produces: provenance.{csv,html}
+# produces: provenance.{csv,html}; config.yaml, the run's whole configuration in one file
 
 
 rule provenance:
@@ -12,6 +12,7 @@ rule provenance:
         ],
     output:
         csv=f"{RUN}/provenance.csv",
+        config=f"{RUN}/config.yaml",
         caption=f"{RUN}/provenance.rst",
         html=report(
             f"{RUN}/provenance.html",
@@ -20,12 +21,10 @@ rule provenance:
             labels={"result": "provenance"},
         ),
     params:
-        config={
-            **config,
-            "models": {
-                model: {key: settings[key] for key in ("label", "dtype", "editing", "mask")}
-                for model, settings in SETTINGS["model_settings"].items()
-            },
+        config=config,
+        models={
+            model: {key: settings[key] for key in ("label", "dtype", "editing", "mask")}
+            for model, settings in SETTINGS["model_settings"].items()
         },
         code=code("make_provenance.py"),
     log:

@@ -18,12 +18,12 @@ rule report:
         figures=FIGURE_FILES,
         pages=PAGES,
         claims=rules.claims.output.parquet,
+        config=rules.provenance.output.config,
         stylesheet=ROOT / "rules" / "report.css",
     output:
         html=REPORT,
     params:
         snakefile=str(ROOT / "Snakefile"),
-        configfiles=[str(Path(path).absolute()) for path in workflow.configfiles],
         targets=[path for path in [*TABLE_FILES, *FIGURE_FILES, *PAGES] if path.endswith((".html", ".png"))],
         code=code("make_report.py"),
     log:

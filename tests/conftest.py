@@ -88,7 +88,7 @@ TEMPLATES = ["{}", "The weather was mild. {}", "It is known that so it is. {}"]
 
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("Snakefile", "rules", "workflow_scripts", "config", "profiles", "envs")
+PARTS = ("Snakefile", "LICENSE", "rules", "workflow_scripts", "config", "profiles", "envs")
 
 
 def snakemake(project: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:

@@ -84,7 +84,7 @@ def keep() -> np.ndarray:
 
 
 def structure() -> pd.DataFrame:
-    return pd.DataFrame({"dimension": np.arange(24), "pruned": np.random.default_rng(1).beta(0.5, 5, 24)})
+    return pd.DataFrame({"dimension": np.arange(24), "pruned": 1 - keep().mean(axis=1), "keep": list(keep())})
 
 
 def training() -> pd.DataFrame:
@@ -100,7 +100,7 @@ FIGURES = {
     "figure08": (figure08, {"reversal": reversal(), "perplexity": perplexity(45.0), "kl": kl()}),
     "figure09": (figure09, {"decomposition": decomposition(), "layers": [LAYER - 1, LAYER]}),
     "figure10": (figure10, {"decomposition": decomposition(), "layers": [LAYER - 1, LAYER]}),
-    "figure11": (figure11, {"keep": keep()}),
+    "figure11": (figure11, {"structure": structure()}),
     "figure12": (figure12, {"structure": structure()}),
     "mask_training": (mask_training, {"training": training()}),
 }
@@ -209,7 +209,7 @@ def test_figure07_shows_shares_perplexity_and_all_of_kl(edited, scale):
 
 def test_figure11_shows_every_weight_black_where_kept():
     mask = keep()
-    image, margin = axes_of(figure11, keep=mask)
+    image, margin = axes_of(figure11, structure=structure())
     shown = image.images[0]
     np.testing.assert_array_equal(shown.get_array(), mask)
     assert shown.get_interpolation() == "none"

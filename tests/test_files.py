@@ -3,6 +3,7 @@
 import errno
 import os
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -122,11 +123,13 @@ def test_a_random_mask_removes_as_many_weights_elsewhere():
     assert torch.equal(first, again) and not torch.equal(first, other) and not torch.equal(first, keep)
 
 
-def test_structure_is_by_output_dimension():
-    keep = torch.ones(2, 4, dtype=torch.bool)
-    keep[1, :3] = False
-    table = masks.structure(Mask(0, keep, torch.zeros(2, 4)))
-    assert table["pruned"].tolist() == [0.0, 0.75]
+def test_structure_is_by_output_dimension_and_holds_the_mask_in_a_bit_a_weight(tmp_path):
+    keep = masks.random_mask(torch.arange(8192) > 512, 0).view(2, 4096)
+    files.write_table(tmp_path / "s.parquet", "mask_structure", masks.structure(Mask(0, keep, torch.zeros(2, 4096))), {})
+    table = files.read_table(tmp_path / "s.parquet", "mask_structure")
+    assert table["pruned"].tolist() == pytest.approx((1 - keep.double().mean(1)).tolist())
+    assert (np.stack(table["keep"]) == keep.numpy()).all()
+    assert (tmp_path / "s.parquet").stat().st_size < 8192 / 8 + 3000
 
 
 def test_other_column_types_are_refused(path):

@@ -30,7 +30,9 @@ def activations(dimensions: int = DIMENSIONS) -> pd.DataFrame:
 
 
 def structure() -> pd.DataFrame:
-    return pd.DataFrame({"dimension": np.arange(DIMENSIONS), "pruned": np.random.default_rng(1).beta(0.5, 5, DIMENSIONS)})
+    draws = np.random.default_rng(1)
+    table = pd.DataFrame({"dimension": np.arange(DIMENSIONS), "pruned": draws.beta(0.5, 5, DIMENSIONS)})
+    return table.assign(keep=list(draws.random((DIMENSIONS, 8)) > 0.1))
 
 
 def attended() -> pd.DataFrame:

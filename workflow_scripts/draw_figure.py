@@ -1,10 +1,11 @@
-"""Draw one figure, a row a model and method, as PDF and PNG, and write its caption."""
+"""Draw one figure, a row a model and method, as PDF and PNG; write its caption, and what it takes to draw it again."""
 
 import importlib
+import json
 
 import job
 from onemask.captions import figure_caption
-from onemask.figures.compose import compose, save
+from onemask.figures.compose import compose, save, versions
 from onemask.files import read_table, write_text
 from onemask.mechanism_measures import contributions
 
@@ -23,10 +24,6 @@ BY_LAYER = {"decomposition", "activations", "attention", "patching"}  # drawn wi
 
 def of_row(row, kind, path, released):
     """A figure's arguments for one row from one of its files."""
-    if kind == "mask":
-        from onemask.masks import read_mask  # torch takes seconds to load, and one figure alone needs it
-
-        return {"keep": read_mask(path).keep.numpy()}
     table = read_table(path, SCHEMAS.get(kind, kind))
     if kind == "reversal":
         table = table[table["split"].isin([row["split"], "all"])]
@@ -51,6 +48,12 @@ def arguments(smk):
     return found
 
 
+def record(smk):
+    """What `main` needs to draw the figure again (an archive's verify.py calls it so), and with which libraries it was drawn."""
+    params = {name: value for name, value in smk.params.items() if name != "code"}
+    return {"input": dict(smk.input.items()), "params": params, "versions": versions()}
+
+
 def main(smk):
     module = importlib.import_module(f"onemask.figures.{smk.params.name}")
     tables = arguments(smk)
@@ -61,6 +64,7 @@ def main(smk):
     splits = sorted({row["split"] for row in smk.params.rows})
     text = module.__doc__ + " Computed as in the released code (as_released)." * released
     write_text(smk.output.caption, figure_caption(smk.params.name, text, tables, splits, smk.params.seed))
+    write_text(smk.output.record, json.dumps(record(smk), indent=1, sort_keys=True) + "\n")
 
 
 job.run(globals(), main, torch_threads=False)

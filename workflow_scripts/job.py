@@ -1,6 +1,7 @@
 """What every script does first: threads, log, provenance, errors that a user can read. Here `snakemake` is known."""
 
 import contextlib
+import datetime
 import logging
 import os
 import sys
@@ -47,7 +48,8 @@ def running(smk, torch_threads: bool = True) -> Iterator[None]:
     started = time.monotonic()
     try:
         yield
-        logging.info("done in %.1f s", time.monotonic() - started)
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")  # an archive says when each job ended
+        logging.info("done in %.1f s, at %s", time.monotonic() - started, now)
     except OnemaskError as error:
         logging.error("%s", error)
         print(f"onemask: {smk.rule}: {error}\n  (log: {smk.log[0]})", file=sys.stderr)

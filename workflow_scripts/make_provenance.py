@@ -1,4 +1,7 @@
-"""Where every table of the run comes from: rule, hashes of configuration and code, seed, model, versions; and the config."""
+"""Where every table of the run comes from: rule, hashes of configuration and code, seed, model, versions; and the config.
+
+The config is written as one file too, which starts the same run: --configfile results/<run>/config.yaml.
+"""
 
 from html import escape
 from pathlib import Path
@@ -27,11 +30,16 @@ def row(path):
     }
 
 
+def as_yaml(config):
+    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+
+
 def main(smk):
     table = pd.DataFrame([row(path) for path in smk.input.tables]).fillna("")
     write_text(smk.output.csv, table.to_csv(index=False))
     short = table.assign(**{name: table[name].str[:12] for name in ("sha256", "configuration", "code", "weights (sha256)")})
-    config = escape(yaml.safe_dump(smk.params.config, sort_keys=False, allow_unicode=True))
+    write_text(smk.output.config, as_yaml(smk.params.config))
+    config = escape(as_yaml({**smk.params.config, "models": smk.params.models}))
     parts = [f'<!doctype html><meta charset="utf-8"><style>{STYLE}</style>', short.to_html(index=False, border=0)]
     parts += [f"<p>Hashes whole in {escape(Path(smk.output.csv).name)}. The run's configuration:</p>", f"<pre>{config}</pre>"]
     write_text(smk.output.html, "\n".join(parts) + "\n")

@@ -1,5 +1,6 @@
 """Make Snakemake's report of the finished tables and figures."""
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +17,11 @@ def main(smk):
     with replacing(smk.output.html) as temporary:
         # the report is of finished jobs only, so it may be made while the run that asks for it holds the lock
         command = [sys.executable, "-m", "snakemake", "--nolock", "--quiet", "--cores", "1"]
-        command += ["--snakefile", smk.params.snakefile, "--configfile", *smk.params.configfiles]
+        command += ["--snakefile", smk.params.snakefile, "--configfile", smk.input.config]
         command += ["--report", str(temporary), "--report-stylesheet", smk.input.stylesheet]
         command += ["--report-metadata", str(metadata), "--", *smk.params.targets]
         run = subprocess.run(command, capture_output=True, text=True)
-        Path(smk.log[0]).write_text(run.stdout + run.stderr, encoding="utf-8")
+        logging.info("%s", run.stdout + run.stderr)
         if run.returncode:
             raise OnemaskError("Snakemake's report", f"exit status {run.returncode}", f"Read {smk.log[0]}.")
 

@@ -28,7 +28,6 @@ SAMPLES = {
     ),
     "training": lambda table: f"{len(table)} epochs over the training facts",
     "structure": lambda table: f"{len(table)} output dimensions; no facts enter",
-    "keep": lambda _: "the mask itself; no facts enter",
 }
 
 

@@ -86,6 +86,6 @@ def read_mask(path: str | Path, model: Model | None = None, edits: LayerEdits | 
 
 
 def structure(mask: Mask) -> pd.DataFrame:
-    """The `mask_structure` table: pruned share of each output dimension (row of W), figures 11 and 12."""
+    """The `mask_structure` table: of each output dimension (row of W) its pruned share and its row of the mask."""
     shares = 1 - mask.keep.double().mean(1)
-    return pd.DataFrame({"dimension": range(len(shares)), "pruned": shares.numpy()})
+    return pd.DataFrame({"dimension": range(len(shares)), "pruned": shares.numpy(), "keep": list(mask.keep.numpy())})

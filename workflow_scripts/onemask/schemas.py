@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-VERSION = 2
+VERSION = 3
 
 _text, _int, _real, _flag = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 _vector = pa.list_(pa.float32())
@@ -183,8 +183,8 @@ TABLES: dict[str, pa.Schema] = {
     ),
     # one row: a layer; onemask.key_energy.key_energy defines both numbers
     "key_energy": pa.schema([("layer", _int), ("common_energy", _real), ("cosine", _real), ("subjects", _int)]),
-    # one row: an output dimension of the edited matrix
-    "mask_structure": pa.schema([("dimension", _int), ("pruned", _real)]),
+    # one row: an output dimension of the edited matrix; keep: which of its d_mlp weights stay, one bit each on disk
+    "mask_structure": pa.schema([("dimension", _int), ("pruned", _real), ("keep", pa.list_(_flag))]),
     # one row: a measured value; every table for readers is made of these
     "measures": pa.schema(
         [

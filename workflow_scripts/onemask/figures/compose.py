@@ -1,8 +1,12 @@
 """From a draw function and its tables to a figure, and from a figure to a file of the same bytes every time."""
 
+import importlib.metadata
+import platform
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib.ft2font
 import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,6 +20,7 @@ from onemask.files import replacing
 TITLE = 0.2  # height of a model's title, inches
 METADATA = {".pdf": {"CreationDate": None}, ".png": {"Software": None}}
 DPI = 200
+LIBRARIES = ("matplotlib", "numpy", "pandas", "pyarrow", "contourpy", "fonttools", "kiwisolver", "pillow")
 
 
 def _styled():
@@ -47,6 +52,13 @@ def save(figure: Figure, path: str | Path) -> None:
         raise OnemaskError("a figure's path ending in .pdf or .png", str(path), "Rename it.")
     with _styled(), replacing(path) as temporary:
         figure.savefig(temporary, format=suffix[1:], dpi=DPI, metadata=METADATA[suffix])
+
+
+def versions() -> dict[str, str]:
+    """Versions of all that decides a figure's bytes, besides its tables and our code."""
+    found = {"python": platform.python_version(), "zlib": zlib.ZLIB_RUNTIME_VERSION}
+    found["freetype"] = matplotlib.ft2font.__freetype_version__
+    return found | {name: importlib.metadata.version(name) for name in LIBRARIES}
 
 
 def legend(subfigure: SubFigure, axes: Axes, columns: int, zero: bool = False) -> None:

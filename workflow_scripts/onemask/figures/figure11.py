@@ -5,6 +5,7 @@ resolution still shows. The paper (GPT-2 XL): to a limited extent the mask keeps
 """
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import SubFigure
 
 from onemask.figures import style
@@ -12,8 +13,9 @@ from onemask.figures import style
 SIZE = (style.TEXT, 3.0)
 
 
-def draw(subfigure: SubFigure, keep: np.ndarray) -> None:
-    """Draw from the mask, bool (d_model, d_mlp), true where the weight is kept."""
+def draw(subfigure: SubFigure, structure: pd.DataFrame) -> None:
+    """Draw from a `mask_structure` table: one row an output dimension, `keep` bool (d_mlp,), true where the weight is kept."""
+    keep = np.stack(structure["keep"])
     image, margin = subfigure.subplots(1, 2, sharey=True, width_ratios=(7, 1))
     image.imshow(keep, cmap="gray_r", vmin=0, vmax=1, interpolation="none", aspect="auto")
     image.spines[:].set_visible(True)
