@@ -21,8 +21,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from onemask.editors import easyedit, memit, rome
 from onemask.editors.base import Edited, Task
-from onemask.facts import embedded_records, to_table
 from onemask.models import Model, load_model
+from onemask.records import embedded_facts
 from onemask.second_moment import SecondMoment
 from onemask.templates import choose, make_templates
 
@@ -36,8 +36,7 @@ OPTIMISATION = {
 def some_facts(count: int) -> list[dict]:
     """Embedded facts, of every relation in turn."""
     folder = ROOT / "config" / "datasets" / "embedded"
-    facts, relations = (pd.read_csv(folder / name, dtype=str, keep_default_na=False) for name in ("facts.csv", "relations.csv"))
-    table = to_table(embedded_records(facts, relations, 0))
+    table = embedded_facts(folder / "facts.csv", folder / "relations.csv", 0)
     turn = table.groupby("relation_id").cumcount()
     return table.iloc[turn.argsort(kind="stable")].iloc[:count].to_dict("records")
 

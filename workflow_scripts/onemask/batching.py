@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from onemask.errors import OnemaskError
-from onemask.tensor_files import write_tensors
+from onemask.errors import OnemaskError, reason
+from onemask.tensor_files import read_tensors, write_tensors
 
 
 @dataclass(frozen=True)
@@ -31,12 +30,10 @@ class Journal:
         if self.folder is None or not self._path(batch).is_file():
             return None
         try:
-            with safe_open(self._path(batch), "pt") as file:
-                if (file.metadata() or {}).get("fingerprint") != self.fingerprint:
-                    return None
-                return {name: file.get_tensor(name) for name in file.keys()}
-        except (OSError, SafetensorError):
+            tensors, metadata = read_tensors(self._path(batch), "a batch")
+        except OnemaskError:
             return None
+        return tensors if metadata["fingerprint"] == self.fingerprint else None
 
     def write(self, batch: list[int], tensors: dict[str, Tensor]) -> None:
         """Keep a finished batch."""
@@ -68,7 +65,7 @@ def run_batches(
                 result = {name: part.cpu().contiguous() for name, part in compute(group).items()}
             except torch.OutOfMemoryError as error:
                 # halved behind this block: within it, the traceback keeps the batch's tensors alive
-                full = str(error).splitlines()[0]
+                full = reason(error)
             if result is None:
                 torch.cuda.empty_cache()
                 todo += _halved(group, full)

@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import math
 from pathlib import Path
 
 import yaml
@@ -17,6 +18,16 @@ SHIPPED = _CLONE if (_CLONE / "config" / "defaults.yaml").is_file() else Path(__
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times faster, and every rule's start waits for it
 
 
+def _is_integer(_, value: object) -> bool:
+    """JSON Schema calls 8.0 an integer; `range` does not, hours later."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(_, value: object) -> bool:
+    """YAML's .nan passes every bound, since it is on neither side of it."""
+    return _is_integer(_, value) or isinstance(value, float) and math.isfinite(value)
+
+
 def _filling_defaults() -> type[Draft202012Validator]:
     """A validator that writes a property's `default` where the instance lacks it, before the checks of its siblings."""
     properties = Draft202012Validator.VALIDATORS["properties"]
@@ -29,14 +40,15 @@ def _filling_defaults() -> type[Draft202012Validator]:
                     instance.setdefault(key, dict(default) if isinstance(default, dict) else default)
         yield from properties(validator, declared, instance, schema)
 
-    return validators.extend(Draft202012Validator, {"properties": fill})
+    types = Draft202012Validator.TYPE_CHECKER.redefine_many({"integer": _is_integer, "number": _is_number})
+    return validators.extend(Draft202012Validator, {"properties": fill}, type_checker=types)
 
 
 def read_yaml(path: Path) -> dict:
     """A YAML file's content; OnemaskError when it cannot be read."""
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a date such as 2024-13-45
         raise OnemaskError(f"YAML at {path}", str(error).replace("\n", " "), "Correct the name or the file.") from error
 
 
@@ -79,13 +91,19 @@ def moment_layers(method: dict, settings: dict) -> list[int]:
 
 
 def editing_settings(method: str, parts: list[dict], root: Path, advice: str) -> dict:
-    """A method's settings from several `editing` parts, of which later ones win; OnemaskError when a key has no value."""
+    """A method's settings from several `editing` parts, of which later ones win.
+
+    Raises OnemaskError when a key has no value, or layers are not ascending.
+    """
     settings = {}
     for part in parts:
         settings |= part.get(method, {})
     missing = sorted(set(editing_methods(root)[method]["properties"]) - set(settings))
     if missing:
         raise OnemaskError(f"a value for {method}'s {', '.join(missing)}", "none", advice)
+    layers = settings.get("layers", [])
+    if layers != sorted(set(layers)):
+        raise OnemaskError(f"{method}'s layers ascending, each once", str(layers), "Order them.")
     return settings
 
 
@@ -125,6 +143,48 @@ def check_methods(config: dict, root: Path) -> None:
             raise OnemaskError("rome or memit, which EasyEdit can run here", method, "Leave it out, or set editor: onemask.")
     if len(named) != len(set(named)):
         raise OnemaskError("each method once in methods and compare", str(named), "Leave out the second.")
+
+
+def check_facts(facts: dict) -> None:
+    """OnemaskError when settings of the facts contradict each other, or one that others call for is missing."""
+    wanted = facts["per_relation"]
+    if facts["splits"] == "released":
+        needed = {"released": "facts.splits is released"}
+    else:
+        needed = {"path": "facts.dataset is counterfact"} if facts["dataset"] == "counterfact" else {}
+        missing = sorted({"train", "test"} - set(wanted))
+        if missing:
+            raise OnemaskError("facts.per_relation with train and test", f"no {missing}", "Add the number of facts a relation.")
+    for key, reason in needed.items():
+        if not facts[key]:
+            raise OnemaskError(f"facts.{key}, since {reason}", "none", "Add the key.")
+    both = set(facts["relations"]) & set(facts["ood_relations"])
+    if both:
+        found = f"{sorted(both)} in both lists"
+        raise OnemaskError("OOD relations that are not trained on", found, "Correct facts.ood_relations.")
+    if wanted.get("ood") and not facts["ood_relations"]:
+        found = f"none for facts.per_relation.ood: {wanted['ood']}"
+        raise OnemaskError("facts.ood_relations", found, "Name them, or set ood: 0.")
+
+
+def corpus_sources(config: dict, root: Path) -> dict[str, dict]:
+    """Where each corpus comes from, by name; OnemaskError when one does not serve its purpose or less than a window is wanted."""
+    sources = {}
+    for purpose, name in config["corpora"].items():
+        tokens, window = config[purpose]["tokens"], config[purpose]["window"]
+        if tokens < window:
+            found = f"{tokens} in windows of {window}"
+            raise OnemaskError(f"{purpose}.tokens for one window at least", found, f"Correct {purpose}.tokens or window.")
+        content = read_yaml(root / "config" / "datasets" / f"{name}.yaml")
+        check(content, "corpus.schema.yaml", root / "config" / "schemas", f"config/datasets/{name}.yaml")
+        source = content["source"]
+        if "path" in source:
+            source["path"] = str(root / source["path"])
+        if source["part"] not in (purpose, "both"):
+            found = f"part: {source['part']} in config/datasets/{name}.yaml"
+            raise OnemaskError(f"a corpus for {purpose}", found, f"Take another one for corpora.{purpose}.")
+        sources[name] = source
+    return sources
 
 
 def check_facts_of_methods(config: dict, methods: dict[str, dict]) -> None:
@@ -193,34 +253,8 @@ def load_run(config: dict, root: Path) -> dict:
         raise OnemaskError("a run's config", "none", "Add --configfile config/demo.yaml (or another file of config/).")
     check(config, "run.schema.yaml", root / "config" / "schemas", "the run's config")
     check_methods(config, root)
-    facts = config["facts"]
-    if facts["splits"] == "released":
-        needed = {"released": "facts.splits is released"}
-    else:
-        needed = {"path": "facts.dataset is counterfact"} if facts["dataset"] == "counterfact" else {}
-        missing = {"train", "test"} - set(facts["per_relation"])
-        if missing:
-            raise OnemaskError(
-                "facts.per_relation with train and test", f"no {sorted(missing)}", "Add the number of facts a relation."
-            )
-    for key, reason in needed.items():
-        if not facts[key]:
-            raise OnemaskError(f"facts.{key}, since {reason}", "none", "Add the key.")
-    both = set(facts["relations"]) & set(facts["ood_relations"])
-    if both:
-        raise OnemaskError(
-            "OOD relations that are not trained on", f"{sorted(both)} in both lists", "Correct facts.ood_relations."
-        )
-    sources = {}
-    for purpose, name in config["corpora"].items():
-        content = read_yaml(root / "config" / "datasets" / f"{name}.yaml")
-        check(content, "corpus.schema.yaml", root / "config" / "schemas", f"config/datasets/{name}.yaml")
-        if "path" in content["source"]:
-            content["source"]["path"] = str(root / content["source"]["path"])
-        if content["source"]["part"] not in (purpose, "both"):
-            found = f"part: {content['source']['part']} in config/datasets/{name}.yaml"
-            raise OnemaskError(f"a corpus for {purpose}", found, f"Take another one for corpora.{purpose}.")
-        sources[name] = content["source"]
+    check_facts(config["facts"])
+    sources = corpus_sources(config, root)
     models = {name: load_model_settings(name, config, root) for name in config["models"]}
     check_facts_of_methods(config, editing_methods(root))
     check_studies(config, models, editing_methods(root))

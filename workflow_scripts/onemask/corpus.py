@@ -1,6 +1,7 @@
 """Text corpora for key statistics and perplexity, as documents of one table, split by document."""
 
 import bz2
+import itertools
 import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from onemask.assets import download_member
-from onemask.errors import OnemaskError
+from onemask.errors import OnemaskError, reason
 
 PERPLEXITY_EVERY = 5  # of a corpus that serves both purposes, every fifth document is held out for perplexity
 
@@ -35,12 +36,16 @@ def wiki_articles(dump: Path) -> Iterator[tuple[str, str]]:
 
 def local_documents(path: Path) -> Iterator[tuple[str, str]]:
     """Documents of a .txt file (separated by blank lines) or of a .parquet file's `text` column."""
-    if not path.is_file():
-        raise OnemaskError(f"a corpus at {path}", "no such file", "Correct `path` in the corpus's file.")
-    if path.suffix == ".parquet":
-        texts = pd.read_parquet(path, columns=["text"])["text"].tolist()
-    else:
-        texts = path.read_text(encoding="utf-8").split("\n\n")
+    advice = "Correct `path` in the corpus's file: UTF-8 text, or Parquet with a column `text`."
+    try:
+        if path.suffix == ".parquet":
+            texts = pd.read_parquet(path, columns=["text"])["text"].tolist()
+        else:
+            texts = path.read_text(encoding="utf-8").split("\n\n")
+    except (OSError, ValueError) as error:
+        raise OnemaskError(f"a corpus at {path}", reason(error), advice) from error
+    if not all(isinstance(text, str) for text in texts):
+        raise OnemaskError(f"texts in {path}", "other values", advice)
     yield from ((f"{path.name}:{i}", text) for i, text in enumerate(texts))
 
 
@@ -48,17 +53,21 @@ def hub_documents(source: dict) -> Iterator[tuple[str, str]]:
     """Documents of a hub dataset: keys `hub`, `name`, `split`, `revision`, and `limit` (documents) or None."""
     from datasets import load_dataset
 
-    rows = load_dataset(source["hub"], source["name"], split=source["split"], revision=source["revision"], streaming=True)
-    for i, row in enumerate(rows):
-        if source.get("limit") and i >= source["limit"]:
-            return
-        yield row.get("title", str(i)), row["text"]
+    try:
+        rows = load_dataset(source["hub"], source["name"], split=source["split"], revision=source["revision"], streaming=True)
+        for i, row in enumerate(itertools.islice(rows, source.get("limit"))):
+            yield row.get("title", str(i)), row["text"]
+    except (OSError, ValueError, KeyError) as error:
+        where = f"texts of {source['hub']} ({source['name']}, {source['split']}) at revision {source['revision']}"
+        raise OnemaskError(where, reason(error), "Check the network and the corpus's file, then run again.") from error
 
 
 def fetch_corpus(source: dict) -> pd.DataFrame:
     """The `corpus` table of a corpus's file under config/datasets.
 
     Its `part` is "statistics", "perplexity", or "both" (then every fifth document is for perplexity).
+
+    Raises OnemaskError when it cannot be had, or holds no text.
     """
     if "wheel" in source:
         with tempfile.TemporaryDirectory() as scratch:
@@ -69,6 +78,8 @@ def fetch_corpus(source: dict) -> pd.DataFrame:
     else:
         documents = list(local_documents(Path(source["path"])))
     documents = [(title, text) for title, text in documents if text.strip()]
+    if not documents:
+        raise OnemaskError("a corpus of one text at least", "none", "Take another one in the corpus's file.")
     if source["part"] == "both":
         parts = ["perplexity" if i % PERPLEXITY_EVERY == 0 else "statistics" for i in range(len(documents))]
     else:

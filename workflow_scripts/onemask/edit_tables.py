@@ -5,15 +5,17 @@ import logging
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from onemask.editors.base import Edited
 from onemask.edits import BatchEdit, FactoredEdits, LayerEdits, applied
-from onemask.errors import OnemaskError
+from onemask.errors import OnemaskError, reason
 from onemask.files import read_tables
 from onemask.models import Model
 from onemask.scoring import Scores, fact_batches, probe, score
 
 FAILURE = "loss not finite"
+AGAIN = "Make the edits again."
 
 
 def score_facts(
@@ -73,6 +75,14 @@ def read_edits(paths: list[str]) -> pd.DataFrame:
     return table
 
 
+def _stacked(ranks: list[pd.DataFrame], facts: np.ndarray, name: str) -> Tensor:
+    """A factor's rows, (facts, components, entries); OnemaskError when one is missing or of another length."""
+    try:
+        return torch.stack([torch.from_numpy(np.stack(part.loc[facts, name].to_list())) for part in ranks], dim=1)
+    except (KeyError, TypeError, ValueError) as error:
+        raise OnemaskError(f"factors {name} of every edit, equally long", reason(error), AGAIN) from error
+
+
 def stack_layers(table: pd.DataFrame, model: Model | None = None) -> list[FactoredEdits]:
     """The edits of an `edits` table as tensors (on the model's device), one FactoredEdits a layer, facts in the table's order.
 
@@ -85,13 +95,10 @@ def stack_layers(table: pd.DataFrame, model: Model | None = None) -> list[Factor
     for layer, rows in table.groupby("layer"):
         ranks = [part.set_index("case_id") for _, part in rows.groupby("component")]
         if any(len(part) != len(facts) for part in ranks):
-            raise OnemaskError(f"{len(facts)} facts in layer {layer}", f"{len(rows)} rows", "Make the edits again.")
-        u, r = (
-            torch.stack([torch.from_numpy(np.stack(part.loc[facts, name].to_list())) for part in ranks], dim=1)
-            for name in ("u", "r")
-        )
+            raise OnemaskError(f"{len(facts)} facts in layer {layer}", f"{len(rows)} rows", AGAIN)
+        u, r = (_stacked(ranks, facts, name) for name in ("u", "r"))
         if not (torch.isfinite(u).all() and torch.isfinite(r).all()):
-            raise OnemaskError("finite edits", "NaN or infinity", "Make the edits again.")
+            raise OnemaskError("finite edits", "NaN or infinity", AGAIN)
         if model is not None and (r.shape[2], u.shape[2]) != (model.d_model, model.d_mlp):
             raise OnemaskError(
                 f"edits of a {model.d_model} x {model.d_mlp} matrix",
@@ -119,7 +126,7 @@ def join_facts(facts: pd.DataFrame, edits: pd.DataFrame) -> pd.DataFrame:
     cases = edits["case_id"].unique()
     missing = set(cases) - set(facts["case_id"])
     if missing:
-        raise OnemaskError("edits of these facts", f"unknown cases {sorted(missing)[:5]}", "Make the edits again.")
+        raise OnemaskError("edits of these facts", f"unknown cases {', '.join(map(str, sorted(missing)[:5]))}", AGAIN)
     return facts.set_index("case_id", drop=False).loc[cases].reset_index(drop=True)
 
 

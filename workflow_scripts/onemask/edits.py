@@ -186,6 +186,12 @@ class LayerEdits:
     def device(self) -> torch.device:
         return (self.update.matrix if isinstance(self.update, BatchEdit) else self.update.u).device
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(d_model, d_mlp) of the edited matrix."""
+        update = self.update
+        return tuple(update.matrix.shape) if isinstance(update, BatchEdit) else (update.r.shape[2], update.u.shape[2])
+
     def __getitem__(self, rows) -> "LayerEdits":
         return LayerEdits(self.update[rows], self.others)
 

@@ -1,8 +1,15 @@
 """The one exception a user is meant to read."""
 
+import textwrap
+
 
 class OnemaskError(Exception):
     """Bad input or a broken promise, said in one line: what was expected, what was found, what to do."""
 
     def __init__(self, expected: str, found: str, do: str):
         super().__init__(f"expected {expected}; found {found}. {do}")
+
+
+def reason(error: BaseException) -> str:
+    """What another library's exception says, short and on one line, to stand for what was found."""
+    return textwrap.shorten(str(error), 300).rstrip(".") or type(error).__name__

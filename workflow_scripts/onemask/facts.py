@@ -1,103 +1,31 @@
-"""Facts: CounterFact records from any source, sampled by relation into splits that share no subject."""
+"""Facts: sampled by relation into splits that share no subject, or the splits that the paper's authors released."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from onemask.errors import OnemaskError
+from onemask.records import read_counterfact
 
-NEIGHBOURS = 10
 RELEASED_TRAIN_PER_RELATION = 300  # the paper uses the first 300 records of each released training file
 GROUPS = {"train": "rome", "test": "rome", "ood": "rome", "memit_train": "memit", "memit_test": "memit"}
 
 
-def embedded_records(facts: pd.DataFrame, relations: pd.DataFrame, seed: int) -> list[dict]:
-    """CounterFact records of the embedded fact set.
-
-    facts: relation, subject, object. relations: relation, prompt, paraphrase_1, paraphrase_2, each with one "{}". The new
-    object is drawn from the other objects of the relation; neighbourhood prompts are about subjects with the same object.
-
-    Raises OnemaskError on a relation without prompts or with a single object.
-    """
-    generator = np.random.default_rng(seed)
-    prompts = relations.set_index("relation")
-    records = []
-    for relation, group in facts.groupby("relation", sort=True):
-        if relation not in prompts.index:
-            raise OnemaskError(f"prompts for {relation}", "none", "Add the relation to relations.csv.")
-        objects = sorted(group["object"].unique())
-        if len(objects) < 2:
-            raise OnemaskError(f"two objects or more for {relation}", str(objects), "Add facts.")
-        row = prompts.loc[relation]
-        for subject, true in zip(group["subject"], group["object"], strict=True):
-            new = str(generator.choice([other for other in objects if other != true]))
-            near = group.loc[(group["object"] == true) & (group["subject"] != subject), "subject"].to_numpy()
-            near = generator.permutation(near)[:NEIGHBOURS]
-            records.append(
-                {
-                    "case_id": len(records),
-                    "requested_rewrite": {
-                        "prompt": row["prompt"],
-                        "subject": subject,
-                        "relation_id": relation,
-                        "target_true": {"str": true},
-                        "target_new": {"str": new},
-                    },
-                    "paraphrase_prompts": [row[key].replace("{}", subject) for key in ("paraphrase_1", "paraphrase_2")],
-                    "neighborhood_prompts": [row["prompt"].replace("{}", other) for other in near],
-                }
-            )
-    return records
-
-
-def read_records(path: str | Path) -> list[dict]:
-    """Records of a CounterFact JSON file; OnemaskError when it is not one."""
-    try:
-        records = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise OnemaskError(f"CounterFact JSON at {path}", str(error), "Check the path and fetch the file again.") from error
-    if not isinstance(records, list) or not all(isinstance(record, dict) and "requested_rewrite" in record for record in records):
-        raise OnemaskError(f"a list of CounterFact records in {path}", "another structure", "Check the file.")
-    return records
-
-
-def to_table(records: list[dict]) -> pd.DataFrame:
-    """The `facts` table of CounterFact records, in their order."""
-    rows = []
-    for record in records:
-        rewrite = record["requested_rewrite"]
-        if rewrite["prompt"].count("{}") != 1:
-            raise OnemaskError('a prompt with "{}" exactly once', repr(rewrite["prompt"]), f"See case {record['case_id']}.")
-        rows.append(
-            {
-                "case_id": record["case_id"],
-                "relation_id": rewrite["relation_id"],
-                "subject": rewrite["subject"],
-                "prompt": rewrite["prompt"],
-                "target_true": rewrite["target_true"]["str"],
-                "target_new": rewrite["target_new"]["str"],
-                "paraphrases": record["paraphrase_prompts"],
-                "neighborhood": record["neighborhood_prompts"],
-            }
-        )
-    return pd.DataFrame(rows)
-
-
 def released_splits(folder: str | Path, relations: list[str]) -> dict[str, pd.DataFrame]:
     """The splits that the paper's authors released, as they used them (method.md section 1)."""
-    folder = Path(folder)
+
+    def read(name: str) -> pd.DataFrame:
+        return read_counterfact(Path(folder) / name)
 
     def joined(kind: str, first: int | None) -> pd.DataFrame:
-        parts = [read_records(folder / f"counterfact_{kind}{relation}.json")[:first] for relation in relations]
-        return to_table([record for part in parts for record in part])
+        return pd.concat([read(f"counterfact_{kind}{relation}.json")[:first] for relation in relations], ignore_index=True)
 
     return {
         "train": joined("train", RELEASED_TRAIN_PER_RELATION),
         "test": joined("test", None),
-        "memit_train": to_table(read_records(folder / "memit_train_1000s_10rels.json")),
-        "memit_test": to_table(read_records(folder / "memit_test_1000s_10rels.json")),
+        "memit_train": read("memit_train_1000s_10rels.json"),
+        "memit_test": read("memit_test_1000s_10rels.json"),
     }
 
 

@@ -14,32 +14,39 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from onemask import schemas
-from onemask.errors import OnemaskError
+from onemask.errors import OnemaskError, reason
 
 METADATA_KEY = b"onemask"
+REMAKE = "Correct the path, or delete the damaged file and run again to remake it."
 PACKAGES = ("torch", "transformers", "numpy", "pandas", "pyarrow", "scipy")
+
+
+@contextlib.contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Within the block, a full disk or a place that cannot be written is an OnemaskError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        advice = "Free the space or mend the permissions, then run again."
+        raise OnemaskError(f"to write {path}", error.strerror or reason(error), advice) from error
 
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary name beside `path` and rename it to `path` only when the block ends well."""
-    path, temporary = Path(path), None
-    try:
+    path = Path(path)
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
         os.close(handle)
         temporary = Path(name)
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OnemaskError(
-            f"to write {path}", f"{error.strerror or error}", "Free the space or mend the permissions, then run again."
-        ) from error
-    finally:
-        if temporary is not None:
+        try:
+            yield temporary
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            os.replace(temporary, path)
+        finally:
             temporary.unlink(missing_ok=True)
 
 
@@ -80,7 +87,19 @@ def write_table(path: str | Path, schema: str, rows: pd.DataFrame | list[dict], 
     metadata = {**provenance, "schema": schema, "schema_version": schemas.VERSION}
     table = table.replace_schema_metadata({METADATA_KEY: json.dumps(metadata, sort_keys=True)})
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        # without checksums, a flipped bit would be read as another number
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+
+
+@contextlib.contextmanager
+def _parquet(path: str | Path) -> Iterator[None]:
+    """Within the block, a Parquet file that cannot be read is an OnemaskError that names it."""
+    if not Path(path).is_file():
+        raise OnemaskError(f"a whole Parquet file at {path}", "no such file", "Correct the path, or run again to make it.")
+    try:
+        yield
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise OnemaskError(f"a whole Parquet file at {path}", reason(error), REMAKE) from error
 
 
 def read_arrow(path: str | Path, schema: str) -> pa.Table:
@@ -88,25 +107,20 @@ def read_arrow(path: str | Path, schema: str) -> pa.Table:
 
     Raises OnemaskError when the file is missing, truncated, corrupt or of another schema.
     """
-    try:
-        table = pq.read_table(path)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise OnemaskError(
-            f"a whole Parquet file at {path}", str(error).splitlines()[0], "Delete the file and run again to remake it."
-        ) from error
     declared = schemas.TABLES[schema]
+    with _parquet(path):
+        table = pq.read_table(path, page_checksum_verification=True)
+        found = ", ".join(f"{field.name}: {field.type}" for field in table.schema)
     if not table.schema.equals(declared):
-        raise OnemaskError(
-            f"schema {schema} ({', '.join(declared.names)}) in {path}",
-            f"{', '.join(f'{field.name}: {field.type}' for field in table.schema)}",
-            "Delete the file and run again to remake it.",
-        )
+        raise OnemaskError(f"schema {schema} ({', '.join(declared.names)}) in {path}", found, REMAKE)
     return table
 
 
 def read_table(path: str | Path, schema: str) -> pd.DataFrame:
     """`read_arrow` as a data frame; list columns become Python lists."""
-    return read_arrow(path, schema).to_pandas()
+    table = read_arrow(path, schema)
+    with _parquet(path):
+        return table.to_pandas()
 
 
 def read_tables(paths: list[str], schema: str) -> pd.DataFrame:
@@ -115,8 +129,12 @@ def read_tables(paths: list[str], schema: str) -> pd.DataFrame:
 
 
 def read_provenance(path: str | Path) -> dict:
-    """The metadata that `write_table` put into a Parquet file."""
-    return json.loads(pq.read_schema(path).metadata[METADATA_KEY])
+    """The metadata that `write_table` put into a Parquet file; OnemaskError when there is none."""
+    with _parquet(path):
+        metadata = pq.read_schema(path).metadata or {}
+        if METADATA_KEY not in metadata:
+            raise OnemaskError(f"provenance in {path}", "none", "Take the file that the pipeline or `onemask edit` wrote.")
+        return json.loads(metadata[METADATA_KEY])
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -4,7 +4,6 @@ Each row of a batch is one text under its own edit, W_hat_i * K, in factored for
 once (method.md section 4).
 """
 
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +17,13 @@ from onemask import parametrisations
 from onemask.cut_store import CutStore, cut_texts
 from onemask.edits import LayerEdits, Update, product
 from onemask.errors import OnemaskError
-from onemask.files import replacing
 from onemask.forward import at_least_float32, finish, last
 from onemask.mask_settings import MaskSettings, Schedule, schedule
 from onemask.masks import pruned_share
 from onemask.models import Model
 from onemask.parametrisations import hard_mask
 from onemask.scoring import fact_batches, probe, score
+from onemask.tensor_files import read_checkpoint, write_checkpoint
 from onemask.tokens import batches, encode, encode_target
 
 
@@ -140,18 +139,13 @@ class State:
             "optimiser": self.optimiser.state_dict(),
             "generator": self.generator.get_state(),
             "history": self.history,
-            "fingerprint": fingerprint,
         }
-        with replacing(path) as temporary:
-            torch.save(content, temporary)
+        write_checkpoint(path, content, fingerprint)
 
     def load(self, path: Path, fingerprint: str) -> None:
-        """Take up a checkpoint of the same training; one of another is passed over."""
-        try:
-            content = torch.load(path, weights_only=True, map_location="cpu")
-        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-            raise OnemaskError(f"a whole checkpoint at {path}", str(error), "Delete it and run again.") from error
-        if content["fingerprint"] != fingerprint:
+        """Take up a checkpoint of the same training; none, or one of another, is passed over."""
+        content = read_checkpoint(path, fingerprint)
+        if content is None:
             return
         with torch.no_grad():
             self.theta.copy_(content["theta"])
@@ -229,7 +223,7 @@ def train(
     update = edits.update[torch.from_numpy(training)]
     validation = Validation(model, facts.iloc[held], edits[torch.from_numpy(held)], settings.batch_tokens)
     state = new_state(model, settings, seed)
-    if checkpoint and checkpoint.exists():
+    if checkpoint:
         state.load(checkpoint, fingerprint)
     for epoch in range(len(state.history), settings.epochs):
         now = schedule(settings, epoch / max(1, settings.epochs - 1))

@@ -1,20 +1,18 @@
 """The shared mask as data: which weights of the edited matrix are kept, and the controls it must beat."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import safetensors
 import torch
 from torch import Tensor
 
 from onemask.edits import LayerEdits
 from onemask.errors import OnemaskError
-from onemask.files import METADATA_KEY
+from onemask.files import REMAKE
 from onemask.models import Model
-from onemask.tensor_files import write_tensors
+from onemask.tensor_files import read_tensors, write_tensors
 
 
 @dataclass(frozen=True)
@@ -54,29 +52,21 @@ def random_mask_by_output(keep: Tensor, seed: int) -> Tensor:
 
 def write_mask(path: str | Path, mask: Mask, provenance: dict) -> None:
     """Write a mask as safetensors, with its layer and provenance as metadata."""
-    metadata = {METADATA_KEY.decode(): json.dumps({**provenance, "layer": mask.layer}, sort_keys=True)}
-    write_tensors(path, {"keep": mask.keep.to(torch.uint8), "theta": mask.theta}, metadata)
+    write_tensors(path, {"keep": mask.keep.to(torch.uint8), "theta": mask.theta}, {**provenance, "layer": mask.layer})
 
 
 def read_mask(path: str | Path, model: Model | None = None, edits: LayerEdits | None = None) -> Mask:
     """Read a mask; OnemaskError when the file is damaged, or the mask was trained on another model or layer than those given."""
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            keep, theta = file.get_tensor("keep").bool(), file.get_tensor("theta")
-            provenance = json.loads((file.metadata() or {})[METADATA_KEY.decode()])
-            layer = provenance["layer"]
-    except (OSError, safetensors.SafetensorError, KeyError) as error:
-        raise OnemaskError(f"a whole mask file at {path}", str(error), "Delete the file and run again.") from error
+    tensors, provenance = read_tensors(path, "a whole mask file", "keep", "theta")
+    keep, theta, layer = tensors["keep"].bool(), tensors["theta"], provenance["layer"]
     if theta.shape != keep.shape:
-        raise OnemaskError(
-            f"theta of shape {tuple(keep.shape)} in {path}", str(tuple(theta.shape)), "Delete the file and run again."
-        )
-    if model is not None and keep.shape != (model.d_model, model.d_mlp):
-        raise OnemaskError(
-            f"a mask of shape {(model.d_model, model.d_mlp)}",
-            str(tuple(keep.shape)),
-            "Use the model that it was trained for.",
-        )
+        raise OnemaskError(f"theta of shape {tuple(keep.shape)} in {path}", str(tuple(theta.shape)), REMAKE)
+    if edits is not None:
+        shape = edits.shape
+    else:
+        shape = keep.shape if model is None else (model.d_model, model.d_mlp)
+    if keep.shape != shape:
+        raise OnemaskError(f"a mask of shape {shape}", str(tuple(keep.shape)), "Use the model that it was trained for.")
     trained = provenance.get("model", {}).get("sha256")
     if model is not None and trained and trained != model.info.get("sha256", trained):
         raise OnemaskError(f"the model that {path} was trained on", "other weights", "Use that model, or train the mask again.")

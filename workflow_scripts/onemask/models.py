@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from onemask.errors import OnemaskError
+from onemask.errors import OnemaskError, reason
 from onemask.files import sha256
 
 
@@ -127,23 +126,47 @@ def identity(folder: Path, name: str, source: str, revision: str, family: str) -
     return {"name": name, "id": source, "revision": revision, "family": family, "sha256": hashes}
 
 
+def family_of(folder: Path, name: str) -> str:
+    """The family that a checkpoint's config names. name: how the user knows the folder.
+
+    Raises OnemaskError when config, tokenizer or weights are missing (pickled ones do not count: reading them may run code), or
+    the family is not known.
+    """
+    for part in ("config.json", "tokenizer.json", "*.safetensors"):
+        if not any(file.is_file() for file in folder.glob(part)):
+            expected = "a model folder with config.json, tokenizer.json and *.safetensors"
+            advice = "Correct the path, or save the model anew; pickled weights (.bin, .pt) are refused."
+            raise OnemaskError(expected, f"no {part} in {name}", advice)
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise OnemaskError(f"a model_type in config.json of {name}", reason(error), "Fetch or save the model again.") from error
+    if kind not in list(FAMILIES):
+        raise OnemaskError(f"a model of the families {', '.join(FAMILIES)}", f"{kind} in {name}", "Take another model.")
+    return kind
+
+
 def load_model(folder: str | Path, device: str = "cpu", dtype: str = "float32") -> Model:
     """Load a model folder written by the assets stage: config, safetensors, tokenizer and `onemask.json`.
 
     Raises OnemaskError when a part or a weight is missing, damaged or not finite.
     """
-    folder = Path(folder)
-    for needed in ("config.json", "onemask.json", "tokenizer.json"):
-        if not (folder / needed).is_file():
-            raise OnemaskError(f"a model folder with {needed}", f"none in {folder}", "Run the assets stage again.")
-    return load_checkpoint(folder, json.loads((folder / "onemask.json").read_text(encoding="utf-8")), device, dtype)
+    try:
+        info = json.loads((Path(folder) / "onemask.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        advice = "Delete the folder and run again to fetch the model."
+        raise OnemaskError(f"a model folder with onemask.json at {folder}", reason(error), advice) from error
+    return load_checkpoint(Path(folder), info, device, dtype)
 
 
 def load_checkpoint(folder: Path, info: dict, device: str = "cpu", dtype: str = "auto") -> Model:
     """Load a Hugging Face checkpoint; info: as `identity` gives it. dtype "auto" is that of the stored weights.
 
+    Code that came with the checkpoint is never run.
+
     Raises OnemaskError when a part or a weight is missing, damaged or not finite, or torch has no such device.
     """
+    family = family_of(folder, str(folder))
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
@@ -153,24 +176,25 @@ def load_checkpoint(folder: Path, info: dict, device: str = "cpu", dtype: str = 
             attn_implementation="sdpa",
             use_safetensors=True,
             local_files_only=True,
+            trust_remote_code=False,  # left open, transformers would ask whether to run it
+            ignore_mismatched_sizes=True,  # they are named below
             output_loading_info=True,
         )
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, SafetensorError) as error:
-        found = str(error).splitlines()[0]
-        raise OnemaskError(f"a whole checkpoint in {folder}", found, "Delete the folder and fetch the model again.") from error
-    if loading["missing_keys"]:
-        missing = ", ".join(sorted(loading["missing_keys"])[:3])
-        raise OnemaskError(f"every weight of the model in {folder}", f"none for {missing}", "Fetch the checkpoint again.")
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # transformers and tokenizers raise all kinds where a file is damaged
+        raise OnemaskError(f"a whole checkpoint in {folder}", reason(error), "Fetch or save the model again.") from error
+    missing = sorted(loading["missing_keys"] | {name for name, *_ in loading["mismatched_keys"]})
+    if missing:
+        expected = f"every weight of the model in {folder}, as large as its config says"
+        raise OnemaskError(expected, f"none for {', '.join(missing[:3])}", "Fetch or save the model again.")
     try:
         network = network.to(device)
     except (RuntimeError, AssertionError) as error:
-        found = str(error).splitlines()[0]
-        raise OnemaskError(f"the device {device!r}", found, "Correct `device`, or free its memory.") from error
+        raise OnemaskError(f"the device {device!r}", reason(error), "Correct `device`, or free its memory.") from error
     for name, parameter in network.named_parameters():
         if not torch.isfinite(parameter.sum()):
-            raise OnemaskError("finite weights", f"NaN or infinity in {name} of {folder}", "Fetch the checkpoint again.")
-    return Model(network, tokenizer, info["family"], info)
+            raise OnemaskError("finite weights", f"NaN or infinity in {name} of {folder}", "Fetch or save the model again.")
+    return Model(network, tokenizer, family, info)
 
 
 def require_context(model: Model, length: int) -> None:

@@ -1,16 +1,12 @@
 """What the command `onemask` does: the pipeline's editors on a user's facts, and edits written into a checkpoint."""
 
 import argparse
-import json
-import os
-import shutil
 import tempfile
 from pathlib import Path
 
 import pandas as pd
-from safetensors import SafetensorError
 
-from onemask.assets import fetch_hub
+from onemask.assets import fetch_hub, replacing_folder
 from onemask.batching import Journal
 from onemask.codehash import code_hash
 from onemask.config import SHIPPED, check, editing_methods, editing_settings, moment_layers, read_yaml
@@ -20,9 +16,9 @@ from onemask.editing import edit as edit_facts
 from onemask.editors import module_file
 from onemask.editors.base import Task
 from onemask.edits import write_edits
-from onemask.errors import OnemaskError
-from onemask.files import digest, installed_versions, read_provenance, sha256, write_table
-from onemask.models import FAMILIES, Model, identity, load_checkpoint
+from onemask.errors import OnemaskError, reason
+from onemask.files import digest, installed_versions, read_provenance, sha256, write_table, writing
+from onemask.models import Model, family_of, identity, load_checkpoint
 from onemask.own_facts import read_own_facts
 from onemask.progress import Progress
 from onemask.scoring import texts_of
@@ -36,7 +32,7 @@ MOMENT_TOKENS, MOMENT_WINDOW = 100_000, 256
 def locate(location: str) -> tuple[Path, dict]:
     """A checkpoint's folder and identity, from its folder or its name on the hub (fetched into the hub's cache).
 
-    Raises OnemaskError when it is neither, or of a family that is not known.
+    Raises OnemaskError when it is neither, lacks a part, or is of a family that is not known.
     """
     folder, revision = Path(location), "local"
     if not folder.is_dir():
@@ -44,14 +40,8 @@ def locate(location: str) -> tuple[Path, dict]:
             raise OnemaskError("a checkpoint's folder or its name on the hub", location, "Correct --model.")
         folder = fetch_hub(location, "main", None)
         revision = folder.name  # the cache names a snapshot's folder after its commit
-    try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
-    except (OSError, KeyError, json.JSONDecodeError) as error:
-        raise OnemaskError(f"a checkpoint with config.json in {folder}", str(error), "Correct --model.") from error
-    if kind not in FAMILIES:
-        raise OnemaskError(f"a model of the families {', '.join(FAMILIES)}", kind, "Take another model.")
     name = folder.resolve().name if revision == "local" else location
-    return folder, identity(folder, name, name, revision, kind)
+    return folder, identity(folder, name, name, revision, family_of(folder, location))
 
 
 def method_settings(method: str, hparams: str | None, layers: list[int] | None) -> dict:
@@ -85,7 +75,7 @@ def read_templates(path: str) -> list[str]:
     try:
         lines = [line for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise OnemaskError(f"templates at {path}", str(error), "Correct --templates.") from error
+        raise OnemaskError(f"templates at {path}", reason(error), "Correct --templates.") from error
     for line in lines:
         if line.count("{}") != 1:
             raise OnemaskError(f'"{{}}" once in each template of {path}', repr(line), "Correct the line.")
@@ -97,7 +87,7 @@ def read_corpus(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise OnemaskError(f"a text at {path}", str(error), "Correct --corpus.") from error
+        raise OnemaskError(f"a text at {path}", reason(error), "Correct --corpus.") from error
 
 
 def second_moments(model: Model, layers: list[int], folder: Path, corpus: str | None) -> dict[int, SecondMoment]:
@@ -125,6 +115,13 @@ def second_moments(model: Model, layers: list[int], folder: Path, corpus: str | 
     return read_second_moments(paths.values(), model, layers)
 
 
+def require_place(out: Path) -> None:
+    """Raise OnemaskError, before any expensive work, where nothing can be written beside `out`."""
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out.parent).close()
+
+
 def edit(given: argparse.Namespace) -> None:
     """`onemask edit`: edit the facts of a file, print each one's success, write the edits.
 
@@ -136,6 +133,7 @@ def edit(given: argparse.Namespace) -> None:
     corpus = read_corpus(given.corpus) if given.corpus else None
     if Path(given.out).is_dir():
         raise OnemaskError("a file to write", f"the folder {given.out}", "Correct --out.")
+    require_place(Path(given.out))
     location, info = locate(given.model)
     model = load_checkpoint(location, info, given.device, given.dtype)
     for layer in settings.get("layers") or [settings["layer"]]:
@@ -190,6 +188,7 @@ def apply(location: str, edits: Path, remove: list[int], out: Path) -> None:
     """
     if out.exists():
         raise OnemaskError(f"a new folder at {out}", "one that exists", "Choose another --out, or delete it.")
+    require_place(out)
     table = read_edits([edits])
     unknown = sorted(set(remove) - set(table["case_id"]))
     if unknown:
@@ -203,25 +202,9 @@ def apply(location: str, edits: Path, remove: list[int], out: Path) -> None:
         raise OnemaskError(f"the model that {edits} was made for ({made_for.get('name')})", location, "Correct --model.")
     model = load_checkpoint(folder, info)
     write_edits(model, stack_layers(table, model))
-    _save(model, out)
+    with replacing_folder(out) as scratch:
+        model.network.save_pretrained(scratch)
+        model.tokenizer.save_pretrained(scratch)
     count, alone = table["case_id"].nunique(), not table["together"].iloc[0]
     note = " (each was made on its own; together they may disturb each other)" if alone and count > 1 else ""
     print(f"{count} edits in layers {sorted(table['layer'].unique().tolist())} written to {out}{note}")
-
-
-def _save(model: Model, out: Path) -> None:
-    """Write a checkpoint under a temporary name and rename it."""
-    scratch = None
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-        model.network.save_pretrained(scratch)
-        model.tokenizer.save_pretrained(scratch)
-        scratch.chmod(0o755)
-        os.replace(scratch, out)
-    except (OSError, ValueError, SafetensorError) as error:
-        found = str(error).splitlines()[0]
-        raise OnemaskError(f"to write {out}", found, "Free the space or mend the permissions, then run again.") from error
-    finally:
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from onemask.errors import OnemaskError
-
-PLAIN = ("prompt", "subject", "target_new", "target_true")
+from onemask.errors import OnemaskError, reason
+from onemask.records import TEXTS, fact_row, to_table
 
 
 def read_own_facts(path: str | Path) -> pd.DataFrame:
@@ -21,18 +20,15 @@ def read_own_facts(path: str | Path) -> pd.DataFrame:
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise OnemaskError(f"facts at {path}", str(error), "Check the path.") from error
-    rows = [_row(record, number, f"record {number + 1} of {path}") for number, record in enumerate(_records(text, path))]
-    if not rows:
+        raise OnemaskError(f"facts at {path}", reason(error), "Check the path.") from error
+    contents = _contents(text, path)
+    if not contents:
         raise OnemaskError(f"a fact in {path}", "none", "Add one JSON object a line.")
-    table = pd.DataFrame(rows)
-    twice = table.loc[table["case_id"].duplicated(), "case_id"]
-    if len(twice):
-        raise OnemaskError("a case_id of its own for each fact", f"{twice.iloc[0]} twice in {path}", "Number the facts anew.")
-    return table
+    records = [_record(content, number, f"record {number + 1} of {path}") for number, content in enumerate(contents)]
+    return to_table(records, str(path))
 
 
-def _records(text: str, path: str | Path) -> list:
+def _contents(text: str, path: str | Path) -> list:
     if text.lstrip().startswith("["):
         lines = [("", text)]
     else:
@@ -41,34 +37,22 @@ def _records(text: str, path: str | Path) -> list:
     for where, line in lines:
         try:
             content = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise OnemaskError(f"JSON{where} of {path}", str(error), "Write one JSON object a line, or one list.") from error
+        except (ValueError, RecursionError) as error:
+            raise OnemaskError(f"JSON{where} of {path}", reason(error), "Write one JSON object a line, or one list.") from error
         found += content if isinstance(content, list) else [content]
     return found
 
 
-def _row(record: object, number: int, where: str) -> dict:
-    if not isinstance(record, dict):
-        raise OnemaskError(f"a JSON object in {where}", type(record).__name__, f"Give it the keys {', '.join(PLAIN)}.")
-    rewrite = record.get("requested_rewrite", record)
-    missing = [key for key in PLAIN if key not in rewrite]
-    if missing or not isinstance(rewrite, dict):
-        raise OnemaskError(f"{', '.join(PLAIN)} in {where}", f"no {', '.join(missing)}", "Add it.")
-    texts = {key: rewrite[key].get("str") if isinstance(rewrite[key], dict) else rewrite[key] for key in PLAIN}
-    case = record.get("case_id", number)
-    if not isinstance(case, int):
-        raise OnemaskError(f"a whole number for case_id in {where}", repr(case), "Correct the record.")
-    for key, text in texts.items():
-        if not isinstance(text, str) or not text.strip():
-            raise OnemaskError(f"a text for {key} in {where}", repr(text), "Correct the record.")
-    return {
-        "case_id": case,
-        "relation_id": str(rewrite.get("relation_id", "")),
-        **texts,
-        "prompt": _with_place(texts["prompt"], texts["subject"], where),
-        "paraphrases": record.get("paraphrase_prompts") or [],
-        "neighborhood": record.get("neighborhood_prompts") or [],
-    }
+def _record(content: object, number: int, where: str) -> dict:
+    """A record of CounterFact's schema, what may be left out filled in."""
+    rewrite = content.get("requested_rewrite", content) if isinstance(content, dict) else content
+    if not isinstance(rewrite, dict):
+        raise OnemaskError(f"a JSON object in {where}", type(rewrite).__name__, f"Give it the keys {', '.join(TEXTS)}.")
+    record = {"case_id": number, "paraphrase_prompts": [], "neighborhood_prompts": []} | content
+    record["requested_rewrite"] = {"relation_id": ""} | rewrite
+    row = fact_row(record, where)
+    record["requested_rewrite"]["prompt"] = _with_place(row["prompt"], row["subject"], where)
+    return record
 
 
 def _with_place(prompt: str, subject: str, where: str) -> str:

@@ -1,20 +1,17 @@
 """Uncentred second moment of the edited matrix's input over a corpus: C = E[k k^T] (ROME's and MEMIT's covariance)."""
 
 import functools
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from onemask.errors import OnemaskError
-from onemask.files import METADATA_KEY, replacing
 from onemask.forward import split_at
 from onemask.models import Model
-from onemask.tensor_files import write_tensors
+from onemask.tensor_files import read_checkpoint, read_tensors, write_checkpoint, write_tensors
 from onemask.tokens import Padded
 
 CHECKPOINT_EVERY = 50  # batches between two checkpoints
@@ -64,10 +61,9 @@ def measure(
     if windows.shape[1] > model.context:
         raise OnemaskError(f"windows of at most {model.context} tokens", f"{windows.shape[1]}", "Lower statistics.window.")
     total, start = torch.zeros(model.d_mlp, model.d_mlp, dtype=torch.float64, device=model.device), 0
-    if checkpoint and checkpoint.exists():
-        content = torch.load(checkpoint, weights_only=True)
-        if content["fingerprint"] == fingerprint:
-            total, start = content["total"].to(model.device), content["windows"]
+    kept = read_checkpoint(checkpoint, fingerprint) if checkpoint else None
+    if kept:
+        total, start = kept["total"].to(model.device), kept["windows"]
     size = max(1, batch_tokens // windows.shape[1])
     for number, at in enumerate(range(start, len(windows), size)):
         ids = windows[at : at + size]
@@ -75,15 +71,14 @@ def measure(
         total += (keys.T @ keys).double()
         progress(at + len(ids))
         if checkpoint and number % CHECKPOINT_EVERY == CHECKPOINT_EVERY - 1:
-            with replacing(checkpoint) as temporary:
-                torch.save({"total": total.cpu(), "windows": at + len(ids), "fingerprint": fingerprint}, temporary)
+            write_checkpoint(checkpoint, {"total": total.cpu(), "windows": at + len(ids)}, fingerprint)
     return SecondMoment(layer, (total / windows.numel()).float().cpu(), windows.numel())
 
 
 def write_second_moment(path: str | Path, moment: SecondMoment, provenance: dict) -> None:
     """Write C as safetensors; layer, sample count and the model's identity are in its metadata."""
     metadata = {**provenance, "samples": moment.samples, "layer": moment.layer}
-    write_tensors(path, {"second_moment": moment.matrix}, {METADATA_KEY.decode(): json.dumps(metadata, sort_keys=True)})
+    write_tensors(path, {"second_moment": moment.matrix}, metadata)
 
 
 def read_second_moments(paths: Iterable[str | Path], model: Model, layers: Iterable[int]) -> dict[int, SecondMoment]:
@@ -97,11 +92,8 @@ def read_second_moment(path: str | Path, model: Model, layer: int) -> SecondMome
     Raises OnemaskError when the file is missing or damaged, of another layer, model or dimension, not finite, or of fewer
     samples than its dimension.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            metadata, matrix = json.loads((file.metadata() or {})[METADATA_KEY.decode()]), file.get_tensor("second_moment")
-    except (OSError, KeyError, SafetensorError) as error:
-        raise OnemaskError(f"a second moment at {path}", str(error), "Delete the file and run again to remake it.") from error
+    tensors, metadata = read_tensors(path, "a second moment", "second_moment")
+    matrix = tensors["second_moment"]
     moment = SecondMoment(metadata["layer"], matrix, metadata["samples"])
     weights = metadata.get("model", {}).get("sha256")
     checks = [

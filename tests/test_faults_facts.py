@@ -1,0 +1,202 @@
+"""Facts and texts that cannot be used, in the pipeline's files and in a user's own: refused before any work, record by record."""
+
+import copy
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+import fetch_corpus
+import fetch_counterfact
+import prepare_facts
+import tiny_model
+from faults import ROOT, Ended, onemask, refused, rule
+
+RELATION, WANTED = "P17", {"train": 2, "test": 1}
+REWRITE = {"prompt": "The capital of {} is", "relation_id": RELATION, "target_true": {"str": "A"}, "target_new": {"str": "B"}}
+RECORDS = [
+    {"case_id": i, "requested_rewrite": REWRITE | {"subject": f"S{i}"}, "paraphrase_prompts": ["x"], "neighborhood_prompts": []}
+    for i in range(4)
+]
+EMBEDDED = ROOT / "config" / "datasets" / "embedded"
+
+
+def prepared(folder: Path, dataset: str, given: dict, **settings: object) -> Ended:
+    facts = {"dataset": dataset, "splits": "sampled", "relations": [RELATION], "ood_relations": [], "per_relation": WANTED}
+    output = {"facts": [folder / f"{split}.parquet" for split in WANTED]}
+    params = {"facts": facts | settings, "split_names": list(WANTED), "seed": 0}
+    return rule(prepare_facts, folder, input=given, output=output, params=params)
+
+
+def counterfact(folder: Path, content: bytes, **settings: object) -> Ended:
+    (folder / "facts.json").write_bytes(content)
+    return prepared(folder, "counterfact", {"records": folder / "facts.json"}, **settings)
+
+
+def with_second(**changes: object) -> bytes:
+    """RECORDS whose second lacks a key (None) or has another value; keys of its requested_rewrite have the prefix "r_"."""
+    records = copy.deepcopy(RECORDS)
+    for key, value in changes.items():
+        at = records[1]["requested_rewrite"] if key.startswith("r_") else records[1]
+        at[key.removeprefix("r_")] = value
+        if value is None:
+            del at[key.removeprefix("r_")]
+    return json.dumps(records).encode()
+
+
+def test_good_records_are_taken(tmp_path):
+    found = counterfact(tmp_path, with_second())
+    assert found.code == 0 and len(found.left) == 2, found.said
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"r_subject": None}, "a fact's keys in record 2 of .*facts.json; found no subject"),
+        ({"r_target_true": None, "case_id": None}, "a fact's keys in record 2 of .*found no target_true, case_id"),
+        ({"paraphrase_prompts": None}, "record 2 of .*found no paraphrase_prompts"),
+        ({"requested_rewrite": None}, "a CounterFact record in record 2 of .*; found no requested_rewrite"),
+        ({"requested_rewrite": []}, "a CounterFact record in record 2 of .*; found no requested_rewrite"),
+        ({"r_target_new": {"str": " "}}, "a text for target_new in record 2 of .*; found ' '"),
+        ({"r_target_new": {}}, "a text for target_new in record 2 of .*; found None"),
+        ({"r_target_new": {"str": "A "}}, "a target_new other than target_true in record 2 of .*; found 'A ' for both"),
+        ({"r_subject": 4}, "a text for subject in record 2 of .*; found 4"),
+        ({"r_prompt": "The capital is"}, r'a prompt with "{}" exactly once; found .*Correct case 1 of'),
+        ({"r_prompt": "{} and {}"}, r'a prompt with "{}" exactly once; found .*Correct case 1 of'),
+        ({"paraphrase_prompts": "x"}, "a list of texts for paraphrase_prompts in record 2 of .*; found 'x'"),
+        ({"neighborhood_prompts": [1]}, r"a list of texts for neighborhood_prompts in record 2 of .*; found \[1\]"),
+        ({"case_id": "one"}, "a whole number for case_id in record 2 of .*; found 'one'"),
+        ({"case_id": 2**70}, "a whole number for case_id in record 2 of .*; found 1180591620717411303424"),
+        ({"case_id": 0}, "a case_id of its own for each fact; found 0 twice in .*facts.json"),
+    ],
+)
+def test_a_bad_record_is_named(tmp_path, changes, message):
+    refused(counterfact(tmp_path, with_second(**changes)), message)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (with_second()[:100], "CounterFact JSON at .*facts.json"),
+        (b"\xff\xfe[]", "CounterFact JSON at .*facts.json"),
+        (b"", "CounterFact JSON at .*facts.json"),
+        (b"[]", "a list of CounterFact records in .*facts.json"),
+        (b'{"facts": 1}', "a list of CounterFact records in .*facts.json"),
+    ],
+)
+def test_a_file_that_is_not_counterfact_is_named(tmp_path, content, message):
+    refused(counterfact(tmp_path, content), message)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"relations": ["P999"]}, r"facts of relation P999; found none. Known: \['P17'\]"),
+        ({"per_relation": {"train": 3, "test": 2}}, "5 facts of P17 for train . test; found 4 with distinct subjects. Lower"),
+        ({"splits": "released", "released": "/no/such/folder"}, "CounterFact JSON at /no/such/folder/counterfact_trainP17.json"),
+    ],
+)
+def test_facts_that_are_not_there_are_named(tmp_path, settings, message):
+    refused(counterfact(tmp_path, with_second(), **settings), message)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("facts.csv", "object", "objekt", "columns relation, subject, object in .*facts.csv; found no object"),
+        ("relations.csv", "paraphrase_2", "third", "columns .* in .*relations.csv; found no paraphrase_2"),
+        ("relations.csv", "\nP17,", "\nP18,", "prompts for P17; found none. Add the relation"),
+        ("facts.csv", "\nP17,", "\nP17,a,b,c,", "a CSV file at .*facts.csv"),
+        ("facts.csv", "P17", "P17\udcff", "a CSV file at .*facts.csv; found 'utf-8' codec"),
+    ],
+)
+def test_embedded_facts_that_were_spoilt_are_named(tmp_path, file, old, new, message):
+    for name in ("facts.csv", "relations.csv"):
+        text = (EMBEDDED / name).read_text(encoding="utf-8")
+        assert name != file or old in text
+        text = text.replace(old, new, 1) if name == file else text
+        (tmp_path / name).write_text(text, encoding="utf-8", errors="surrogateescape")
+    given = {name: tmp_path / f"{name}.csv" for name in ("facts", "relations")}
+    refused(prepared(tmp_path, "embedded", given), message)
+
+
+@pytest.mark.parametrize(
+    ("path", "sha256", "message"),
+    [
+        ("/no/such/facts.json", None, "a file at /no/such/facts.json; found .*No such file.*Correct the path"),
+        (str(EMBEDDED), None, "a file at .*embedded; found .*Is a directory"),
+        (str(EMBEDDED / "facts.csv"), "0" * 64, f"sha256 {'0' * 64} for .*facts.csv"),
+        ("file:///no/such/facts.json", None, "a file at file:///no/such/facts.json"),
+    ],
+)
+def test_counterfact_that_cannot_be_had_is_named(tmp_path, path, sha256, message):
+    params, output = {"path": path, "sha256": sha256}, {"records": tmp_path / "records.json"}
+    refused(rule(fetch_counterfact, tmp_path, output=output, params=params), message)
+
+
+def corpus(folder: Path, source: dict) -> Ended:
+    return rule(fetch_corpus, folder, output={"corpus": folder / "out.parquet"}, params={"source": source | {"part": "both"}})
+
+
+CORPORA = {
+    "missing.txt": (None, "a corpus at .*missing.txt; found .*No such file.*Correct `path`"),
+    "latin.txt": ("é".encode("latin-1"), "a corpus at .*latin.txt; found 'utf-8' codec"),
+    "empty.txt": (b"\n\n \n\n", "a corpus of one text at least; found none"),
+    "text.parquet": (b"text", "a corpus at .*text.parquet"),
+    "other.parquet": (pd.DataFrame({"body": ["a"]}).to_parquet(), "a corpus at .*other.parquet; found .*text"),
+    "none.parquet": (pd.DataFrame({"text": ["a", None]}).to_parquet(), "texts in .*none.parquet; found other values"),
+    "numbers.parquet": (pd.DataFrame({"text": [1, 2]}).to_parquet(), "texts in .*numbers.parquet; found other values"),
+}
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_a_bad_corpus_is_named(tmp_path, name):
+    content, message = CORPORA[name]
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    refused(corpus(tmp_path, {"path": str(tmp_path / name)}), message)
+
+
+@pytest.mark.parametrize("error", [ConnectionError("no network"), FileNotFoundError("no such dataset"), ValueError("no split")])
+def test_a_corpus_that_the_hub_does_not_give_is_named(tmp_path, error, monkeypatch):
+    def load_dataset(*_, **__):
+        raise error
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    source = {"hub": "someone/wiki", "name": "en", "split": "train", "revision": "main"}
+    refused(corpus(tmp_path, source), rf"texts of someone/wiki \(en, train\) at revision main; found {error}.* Check the network")
+
+
+FACT = {"prompt": "The country where {} is located is", "subject": "Kyoto", "target_new": "France", "target_true": "Japan"}
+
+
+@pytest.mark.parametrize(
+    ("fact", "message"),
+    [
+        (b"not json", "JSON on line 1 of .*facts.jsonl"),
+        (b"[1", "JSON of .*facts.jsonl"),
+        pytest.param(b"[" * 100_000, "JSON of .*facts.jsonl", id="too deep"),
+        (b"", "a fact in .*facts.jsonl; found none"),
+        (b"\xff", "facts at .*facts.jsonl; found 'utf-8' codec"),
+        ({"prompt": "The capital of France is"}, "a fact's keys in record 1 of .*; found no subject, target_new, target_true"),
+        (FACT | {"prompt": "The capital is"}, "the subject 'Kyoto' once in the prompt of record 1 .*; found 0 times"),
+        (FACT | {"prompt": "Kyoto or Kyoto is in"}, "the subject 'Kyoto' once in the prompt of record 1 .*; found 2 times"),
+        (FACT | {"prompt": "{} or {} is in"}, '"{}" once in the prompt of record 1'),
+        (FACT | {"case_id": "first"}, "a whole number for case_id in record 1 of .*; found 'first'"),
+        ([3], "a JSON object in record 1 of .*; found int"),
+        ({"requested_rewrite": "prompt"}, "a JSON object in record 1 of .*; found str"),
+        (FACT | {"target_new": "Japan"}, "a target_new other than target_true in record 1 of .*; found 'Japan' for both"),
+        (FACT | {"target_new": ""}, "a text for target_new in record 1"),
+        (FACT | {"paraphrase_prompts": "one"}, "a list of texts for paraphrase_prompts in record 1"),
+        ([FACT, FACT | {"case_id": 0}], "a case_id of its own for each fact; found 0 twice"),
+        (FACT | {"subject": "Kyoto " * 80}, "a text about .* of at most 64 tokens; found"),
+    ],
+)
+def test_a_bad_fact_of_ones_own_is_named(tmp_path, fact, message):
+    facts, out = tmp_path / "facts.jsonl", tmp_path / "edits.parquet"
+    facts.write_bytes(fact if isinstance(fact, bytes) else json.dumps(fact).encode())
+    arguments = ["--model", tiny_model.make(), "--facts", facts, "--layer", 0, "--out", out]
+    refused(onemask(tmp_path, "edit", *arguments), message)
