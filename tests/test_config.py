@@ -17,9 +17,14 @@ def read(name: str) -> dict:
     return yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
+def demo() -> dict:
+    """The demo's config with every other editor compared."""
+    return read("demo") | {"compare": ["r-rome", "memit", "emmet", "alphaedit", "ft-l"]}
+
+
 def changed(path: str, value: object) -> dict:
-    """The demo's config with the key at a dotted path set to `value`."""
-    config = read("demo")
+    """That config with the key at a dotted path set to `value`."""
+    config = demo()
     at = config
     *parents, last = path.split(".")
     for key in parents:
@@ -94,9 +99,9 @@ def test_a_typo_in_a_models_source_is_named():
 
 
 def test_methods_whose_masks_are_exchanged_must_edit_one_last_layer():
-    config = read("demo") | {"studies": {"transfer": ["rome", "memit"]}}
+    config = demo() | {"studies": {"transfer": ["rome", "memit"]}}
     load_run(config, ROOT)
-    config = read("demo") | {"studies": {"transfer": ["rome", "memit"]}}
+    config = demo() | {"studies": {"transfer": ["rome", "memit"]}}
     config["editing"]["memit"] = {"layers": [16, 17]}
     with pytest.raises(OnemaskError, match="in one last layer; found {'rome': 18, 'memit': 17}"):
         load_run(config, ROOT)
@@ -114,4 +119,4 @@ def test_layers_are_compared_of_a_method_that_edits_one_and_each_fact_alone():
 def test_the_demos_studies_are_laid_over_the_demo():
     over = read("demo_studies")
     assert set(over) == {"studies"}
-    load_run(read("demo") | over, ROOT)
+    load_run(read("demo") | read("demo_all") | over, ROOT)
