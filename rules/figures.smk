@@ -28,6 +28,8 @@ FIGURE_INPUTS = {
 FIGURE_INPUTS = {name: (methods, inputs) for name, (methods, inputs) in FIGURE_INPUTS.items() if methods}
 STUDY_FIGURES = [name for name in ("mask_shares", "transfer", "layers", "training_size") if name in TABLE_INPUTS]
 FIGURE_FILES = expand(f"{RUN}/figures/{{name}}.{{suffix}}", name=[*FIGURE_INPUTS, *STUDY_FIGURES], suffix=["pdf", "png", "json"])
+# by what name each is drawn and logged, as a study has a table of the figure's own name
+DRAWING = {name: name if name.startswith("figure") else f"draw_{name}" for name in [*FIGURE_INPUTS, *STUDY_FIGURES]}
 
 
 def rows_of(figure):
@@ -51,16 +53,11 @@ def figure_inputs(figure):
     }
 
 
-def drawing(figure):
-    """Name of the rule that draws a figure, and of its log: a study has a table of the figure's own name."""
-    return figure if figure.startswith("figure") else f"draw_{figure}"
-
-
-for figure in [*FIGURE_INPUTS, *STUDY_FIGURES]:
+for figure in DRAWING:
 
     rule:
         name:
-            drawing(figure)
+            DRAWING[figure]
         input:
             **figure_inputs(figure),
         output:
@@ -96,9 +93,9 @@ for figure in [*FIGURE_INPUTS, *STUDY_FIGURES]:
             as_released=SETTINGS["as_released"],
             code=code("draw_figure.py", f"figures/{figure}.py"),
         log:
-            f"{RUN}/logs/{drawing(figure)}.log",
+            f"{RUN}/logs/{DRAWING[figure]}.log",
         benchmark:
-            f"{RUN}/benchmarks/{drawing(figure)}.tsv"
+            f"{RUN}/benchmarks/{DRAWING[figure]}.tsv"
         conda:
             "../envs/figures.yaml"
         threads: 1

@@ -19,7 +19,8 @@ PACKAGE = {"yaml": "PyYAML"}  # what is not named as it is imported
 # used without an import of ours, and by what
 BEHIND = {
     "model.yaml": {"accelerate": "transformers, to place weights", "gguf": "transformers, to read a wheel's GGUF"},
-    "figures.yaml": {"tabulate": "pandas.DataFrame.to_markdown"},
+    "figures.yaml": {"tabulate": "pandas.DataFrame.to_markdown"}
+    | dict.fromkeys(["contourpy", "fonttools", "kiwisolver", "pillow"], "matplotlib, whose figures' bytes they decide"),
     "easyeditor.yaml": dict.fromkeys(["huggingface_hub", "matplotlib", "PyYAML", "datasets", "scipy"], "EasyEdit"),
     "workflow.yaml": {"snakemake": "make_report.py, as a command"},
 }
