@@ -1,7 +1,6 @@
 """Configuration: shipped runs load, settings merge in order, and every mistake gets one line that names it."""
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 import yaml
@@ -9,28 +8,7 @@ import yaml
 from onemask import editors
 from onemask.config import check, editing_methods, load_run
 from onemask.errors import OnemaskError
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def read(name: str) -> dict:
-    return yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text(encoding="utf-8"))
-
-
-def demo() -> dict:
-    """The demo's config with every other editor compared."""
-    return read("demo") | {"compare": ["r-rome", "memit", "emmet", "alphaedit", "ft-l"]}
-
-
-def changed(path: str, value: object) -> dict:
-    """That config with the key at a dotted path set to `value`."""
-    config = demo()
-    at = config
-    *parents, last = path.split(".")
-    for key in parents:
-        at = at.setdefault(key, {})
-    at[last] = value
-    return config
+from run_configs import ROOT, changed, demo, read
 
 
 @pytest.mark.parametrize("name", ["demo", "paper", "test"])

@@ -7,10 +7,11 @@ import pytest
 import yaml
 
 from faults import ROOT, refused, snakemake
+from run_configs import changed
 
 NAN, INFINITY = float("nan"), float("inf")
 
-# a key of config/demo.yaml (or, with "+", the keys under it that are exchanged), a wrong value, and what is said of it
+# a key of the demo with every editor, a wrong value, and what is said of it
 CASES = [
     # misspelt keys, at every level
     ("sead", 1, "at the top level: .*'sead' was unexpected.*Did you mean 'seed'"),
@@ -93,21 +94,9 @@ CASES = [
 ]
 
 
-def demo_with(path: object, value: object) -> dict:
-    """The demo's config with the key at a dotted path set to `value`."""
-    config = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text(encoding="utf-8"))
-    at = config
-    *parents, last = path.split(".") if isinstance(path, str) else [path]
-    for key in parents:
-        at[key] = dict(at.get(key, {}))  # a copy: YAML's aliases share one dict
-        at = at[key]
-    at[last] = value
-    return config
-
-
 @pytest.mark.parametrize(("path", "value", "message"), CASES, ids=[f"{path}: {value}"[:50] for path, value, _ in CASES])
 def test_a_bad_setting_is_named(tmp_path, path, value, message):
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(demo_with(path, value)), encoding="utf-8")
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(changed(path, value)), encoding="utf-8")
     refused(snakemake(tmp_path, tmp_path / "run.yaml", "-n"), message)
 
 

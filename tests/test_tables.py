@@ -306,7 +306,6 @@ CASES = pd.DataFrame({"case_id": [1, 1, 2]})
         ({"measures": pd.DataFrame({"metric": ["rsr", "kl"], "n": [9, 99], "method": "rome"})}, "ROME; 9 facts at most"),
         ({"training": pd.DataFrame({"epoch": range(12)})}, "12 epochs over the training facts"),
         ({"structure": pd.DataFrame({"dimension": range(7)})}, "7 output dimensions; no facts enter"),
-        ({"keep": np.ones((2, 2))}, "the mask itself; no facts enter"),
     ],
 )
 def test_a_figures_caption_names_its_sample(shown, sample):
@@ -319,5 +318,5 @@ def test_a_figures_caption_names_its_sample(shown, sample):
     [("figure03", "Figure 3"), ("figure11", "Figure 11"), ("mask_training", "Mask training")],
 )
 def test_a_figures_caption_names_the_figure_once(name, title):
-    caption = figure_caption(name, "Figure 3: P(o*)", {"m": {"keep": 0}}, ["test"], 0)
+    caption = figure_caption(name, "Figure 3: P(o*)", {"m": {"decomposition": CASES}}, ["test"], 0)
     assert caption.startswith(f"**{title}.** P(o\\*)")

@@ -8,6 +8,7 @@ import job
 from onemask import claims, evidence
 from onemask.files import read_table, read_tables, write_table
 from onemask.masks import read_mask
+from onemask.measures import relation_by_case
 from onemask.mechanism_measures import contributions
 
 
@@ -18,7 +19,7 @@ def gather(smk):
     reversal = pd.concat([evidence.reversal(read_table(path, "reversal"), split) for split, path in splits])
     parts = contributions(read_table(inputs.decomposition, "decomposition"), smk.params.as_released)
     weights = read_table(inputs.attention, "attention")
-    relations = weights.drop_duplicates("case_id").set_index("case_id")["relation_id"]
+    relations = relation_by_case(weights)
     found = {
         "edits": evidence.edits(read_tables(inputs.edits, "edits")),
         "reversal": reversal,

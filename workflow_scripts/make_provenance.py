@@ -11,7 +11,7 @@ import yaml
 
 import job
 from onemask.files import read_provenance, sha256, write_text
-from onemask.tables import STYLE
+from onemask.tables import document
 
 
 def row(path):
@@ -40,9 +40,8 @@ def main(smk):
     short = table.assign(**{name: table[name].str[:12] for name in ("sha256", "configuration", "code", "weights (sha256)")})
     write_text(smk.output.config, as_yaml(smk.params.config))
     config = escape(as_yaml({**smk.params.config, "models": smk.params.models}))
-    parts = [f'<!doctype html><meta charset="utf-8"><style>{STYLE}</style>', short.to_html(index=False, border=0)]
-    parts += [f"<p>Hashes whole in {escape(Path(smk.output.csv).name)}. The run's configuration:</p>", f"<pre>{config}</pre>"]
-    write_text(smk.output.html, "\n".join(parts) + "\n")
+    said = f"<p>Hashes whole in {escape(Path(smk.output.csv).name)}. The run's configuration:</p>"
+    write_text(smk.output.html, document(short.to_html(index=False, border=0), said, f"<pre>{config}</pre>"))
     write_text(smk.output.caption, "**Provenance.** What each file was made by and of, and the run's whole configuration.\n")
 
 

@@ -3,13 +3,14 @@
 import job
 from onemask import mechanism_measures as mechanism
 from onemask.files import read_table, write_table
+from onemask.measures import relation_by_case
 
 
 def main(smk):
     key = {"model": smk.wildcards.model, "method": smk.wildcards.method}
     split, seed, layers = smk.params.test_split, int(smk.wildcards.seed), smk.params.layers
     weights = read_table(smk.input.attention, "attention")
-    relations = weights.drop_duplicates("case_id").set_index("case_id")["relation_id"]
+    relations = relation_by_case(weights)
     parts = mechanism.contributions(read_table(smk.input.decomposition, "decomposition"), smk.params.as_released)
     rows = mechanism.decomposition_measures(parts, relations, layers, split, seed, **key)
     rows += mechanism.attention_measures(weights, layers, split, seed, **key)

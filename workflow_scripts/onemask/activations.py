@@ -10,6 +10,7 @@ from torch import Tensor
 from onemask.decomposition import components
 from onemask.edits import LayerEdits
 from onemask.models import Model
+from onemask.progress import counted
 from onemask.scoring import fact_batches
 from onemask.states import State, in_state
 from onemask.tokens import pad, prompt_ids
@@ -32,14 +33,11 @@ def measure(
 ) -> pd.DataFrame:
     """The `activations` table: mean, its standard error and mean absolute value over the facts, in every state."""
     sums = torch.zeros(len(states), 3, model.layers + 1, model.d_model, dtype=torch.float64)
-    done = 0
-    for group in fact_batches(model, facts, batch_tokens):
+    for group in counted(fact_batches(model, facts, batch_tokens), progress):
         for state, into in zip(states, sums, strict=True):
             with in_state(model, edits, state[group]):
                 found = streams(model, facts.iloc[group]).double().cpu()
             into += torch.stack([found.sum(1), found.square().sum(1), found.abs().sum(1)])
-        done += len(group)
-        progress(done)
     return pd.concat([_table(state.name, *part, len(facts)) for state, part in zip(states, sums, strict=True)])
 
 

@@ -12,6 +12,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from onemask.edits import LayerEdits
 from onemask.forward import causal_mask, embed, run_blocks
 from onemask.models import Model
+from onemask.progress import counted
 from onemask.scoring import fact_batches
 from onemask.states import State, in_state
 from onemask.tokens import encode_with_subject, pad
@@ -72,15 +73,13 @@ def measure(
     progress: Callable[[int], None] = lambda done: None,
 ) -> pd.DataFrame:
     """The `attention` table, in every state."""
-    frames, done = [], 0
-    for group in fact_batches(model, facts, batch_tokens):
+    frames = []
+    for group in counted(fact_batches(model, facts, batch_tokens), progress):
         batch = facts.iloc[group]
         for state in states:
             with in_state(model, edits, state[group]):
                 weights = subject_weights(model, batch).double().cpu()
             frames.append(_table(batch, state.name, weights))
-        done += len(group)
-        progress(done)
     return pd.concat(frames, ignore_index=True)
 
 

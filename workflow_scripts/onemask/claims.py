@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from onemask.errors import OnemaskError
+from onemask.measures import relation_by_case
 
 RESAMPLES = 20_000  # 2 / RESAMPLES, the smallest p, must survive the correction over a run's claims: some hundreds
 LEVEL = 0.05
@@ -21,6 +22,12 @@ VERDICTS = ["supported", "not supported", "inconclusive"]
 SELECTS = ("quantity", "split", "state")
 BOUNDS = {"at_least": (1, ">="), "above": (1, ">"), "at_most": (-1, "<="), "below": (-1, "<")}
 UNJUDGED = {"value": math.nan, "ci_low": math.nan, "ci_high": math.nan, "control_value": math.nan, "n": 0, "exact": False}
+
+
+def _bound(claim: dict) -> tuple[int, str, float]:
+    """Side (1: from below), sign and value of a claim's bound."""
+    kind = next(kind for kind in BOUNDS if kind in claim)
+    return *BOUNDS[kind], claim[kind]
 
 
 def _select(table: pd.DataFrame, where: Mapping[str, str]) -> pd.Series:
@@ -120,8 +127,7 @@ def _chance(claim: dict, terms: pd.DataFrame, bound: float) -> float:
 
 def _margins(claim: dict, terms: pd.DataFrame, weights: np.ndarray) -> tuple[list[Margin], np.ndarray]:
     """The bound's margin and the control's over some facts, and whether the divisor is positive in each resample."""
-    kind, bound = next((kind, claim[kind]) for kind in BOUNDS if kind in claim)
-    (sign, symbol), n = BOUNDS[kind], len(terms)
+    (sign, symbol, bound), n = _bound(claim), len(terms)
     upper, lower = _ratio(claim, terms, "", weights)
     margin = sign * (upper - bound * lower)  # which holds its sign where a divisor is near 0
     chance = _chance(claim, terms, bound)
@@ -189,9 +195,9 @@ def evaluate(claim: dict, table: pd.DataFrame, seed: int, resamples: int = RESAM
     table: a frame of `onemask.evidence`. What the run did not measure, or has not the claim's premise, is not judged: n is 0 and
     the note says why. Raises OnemaskError when the claim names a quantity that no run measures.
     """
-    kind = next(kind for kind in BOUNDS if kind in claim)
+    _, symbol, bound = _bound(claim)
     row = {"claim": claim["id"], "says": claim["says"], "source": claim["source"], "table": claim["table"]}
-    row |= {"bound": f"{BOUNDS[kind][1]} {claim[kind]:g}", "control": _control_name(claim), "note": ""}
+    row |= {"bound": f"{symbol} {bound:g}", "control": _control_name(claim), "note": ""}
     terms = _terms(claim, table)
     if "control" in claim:
         terms |= {f"control_{name}": values for name, values in _terms(claim | claim["control"], table).items()}
@@ -199,7 +205,7 @@ def evaluate(claim: dict, table: pd.DataFrame, seed: int, resamples: int = RESAM
     missing = "not measured in this run" if joined.empty else "its premise is not met" if _premise_fails(claim, table) else ""
     if missing:
         return row | UNJUDGED | {"note": missing, "p_for": 1.0, "p_against": 1.0}
-    relations = table.drop_duplicates("case_id").set_index("case_id")["relation_id"]
+    relations = relation_by_case(table)
     return row | _judged(claim, joined, relations[joined.index].to_numpy(dtype=str), seed, resamples)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from onemask.mask_plan import MAIN
 from onemask.masks import Mask, random_mask, structure
-from onemask.mechanism_measures import LOOKS, NEW_LOOKS, contribution, most_pruned, of_look, patched
+from onemask.mechanism_measures import LOOKS, NEW_LOOKS, PATCHED, contribution, most_pruned, of_look, patched
 
 
 def reversal(table: pd.DataFrame, split: str) -> pd.DataFrame:
@@ -73,11 +73,8 @@ def attention(table: pd.DataFrame, layers: list[int]) -> pd.DataFrame:
 
 def patching(table: pd.DataFrame) -> pd.DataFrame:
     """From a `patching` table: every later layer's component replaced; the state is the component, or "none"."""
-    frames = []
-    for component in ("none", "attention", "mlp", "both"):
-        part = patched(table, component)
-        restored = part["logp_true_first"] > part["logp_new_first"]
-        frames.append(part[["case_id", "relation_id", "top1"]].assign(split="test", state=component, rsr=restored))
+    columns = ["case_id", "relation_id", "top1", "rsr"]
+    frames = [patched(table, component)[columns].assign(split="test", state=component) for component in PATCHED]
     return pd.concat(frames, ignore_index=True)
 
 

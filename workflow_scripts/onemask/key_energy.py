@@ -13,6 +13,7 @@ from torch import Tensor
 from onemask.errors import OnemaskError
 from onemask.forward import at_least_float32, causal_mask, embed, run_blocks
 from onemask.models import Model, require_context
+from onemask.progress import counted
 from onemask.tokens import batches, encode_with_subject, pad
 
 COMMON = 0.1  # share of neurons whose energy is called common
@@ -28,8 +29,7 @@ def subject_keys(model: Model, facts: pd.DataFrame, progress: Callable[[int], No
     ]
     require_context(model, max(len(ids) for ids, _ in texts))
     found = torch.empty(model.layers, len(texts), model.d_mlp)
-    done = 0
-    for group in batches([len(ids) for ids, _ in texts], BATCH_TOKENS):
+    for group in counted(batches([len(ids) for ids, _ in texts], BATCH_TOKENS), progress):
         tokens = pad([texts[i][0] for i in group])
         ids, lengths = tokens.ids.to(model.device), tokens.lengths.to(model.device)
         at, rows = torch.tensor([texts[i][1] for i in group]), torch.arange(len(group))
@@ -47,8 +47,6 @@ def subject_keys(model: Model, facts: pd.DataFrame, progress: Callable[[int], No
         finally:
             for hook in hooks:
                 hook.remove()
-        done += len(group)
-        progress(done)
     return found
 
 

@@ -22,6 +22,11 @@ def bootstrap_interval(values: np.ndarray, strata: np.ndarray, seed: int) -> tup
     return float(low), float(high)
 
 
+def relation_by_case(table: pd.DataFrame) -> pd.Series:
+    """relation_id by case_id, of a table in which facts stand several times."""
+    return table.drop_duplicates("case_id").set_index("case_id")["relation_id"]
+
+
 def measure(metric: str, values: pd.Series, relations: pd.Series, seed: int, **key: object) -> list[dict]:
     """Rows of the mean over all facts (relation "all") and over each relation, none where there is no fact.
 

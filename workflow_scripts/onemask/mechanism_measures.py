@@ -4,12 +4,13 @@ import numpy as np
 import pandas as pd
 
 from onemask.mask_plan import MAIN
-from onemask.measures import MASK_OF_STATE, measure, single
+from onemask.measures import MASK_OF_STATE, measure, relation_by_case, single
 
 TOP = 5  # output dimensions that the paper names; heads too
 
 # name of each look in the column `mask`: whose logit, in which state
 LOOKS = {"original": ("original", "true"), "none": ("edited", "new"), "edited_true": ("edited", "true"), MAIN: ("shared", "true")}
+PATCHED = ("none", "attention", "mlp", "both")
 NEW_LOOKS = {"original_new": ("original", "new"), "shared_new": ("shared", "new")}  # the new object where it is not the answer
 
 
@@ -71,7 +72,7 @@ def head_measures(table: pd.DataFrame, split: str, seed: int, **key: object) -> 
     wide = table.pivot(index=["layer", "head", "case_id"], columns="state", values="weight")
     gains = {"none": wide["edited"] - wide["original"], MAIN: wide[MAIN] - wide["original"]}
     top = gains["none"].groupby(["layer", "head"]).mean().sort_values(ascending=False, kind="stable").index[:TOP]
-    relations = table.drop_duplicates("case_id").set_index("case_id")["relation_id"]
+    relations = relation_by_case(table)
     rows = []
     for layer, head in top:
         for mask, gain in gains.items():
@@ -82,20 +83,24 @@ def head_measures(table: pd.DataFrame, split: str, seed: int, **key: object) -> 
 
 
 def patched(table: pd.DataFrame, component: str) -> pd.DataFrame:
-    """The facts of a `patching` table with a component of every later layer replaced; component "none": nothing replaced."""
+    """The facts of a `patching` table with a component of every later layer replaced; "none": nothing.
+
+    rsr: does the original fact return (first token)?
+    """
     if component == "none":
-        return table[(table["component"] == "both") & (table["first_layer"] == table["first_layer"].max())]
-    return table[(table["component"] == component) & (table["first_layer"] == table["first_layer"].min())]
+        part = table[(table["component"] == "both") & (table["first_layer"] == table["first_layer"].max())]
+    else:
+        part = table[(table["component"] == component) & (table["first_layer"] == table["first_layer"].min())]
+    return part.assign(rsr=part["logp_true_first"] > part["logp_new_first"])
 
 
 def patching_measures(table: pd.DataFrame, split: str, seed: int, **key: object) -> list[dict]:
     """RSR (first token) and Top-1 of the edited model with the original's outputs in later layers, as mask "patched_mlp" etc."""
     rows = []
-    for component in ("none", "attention", "mlp", "both"):
+    for component in PATCHED:
         part = patched(table, component)
         where = {**key, "mask": "none" if component == "none" else f"patched_{component}", "split": split}
-        restored = part["logp_true_first"] > part["logp_new_first"]
-        rows += measure("patched_rsr", restored, part["relation_id"], seed, **where)[:1]
+        rows += measure("patched_rsr", part["rsr"], part["relation_id"], seed, **where)[:1]
         rows += measure("patched_top1", part["top1"], part["relation_id"], seed, **where)[:1]
     return rows
 

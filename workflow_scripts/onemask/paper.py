@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from onemask import tables
 from onemask.config import SHIPPED, check, read_yaml
 from onemask.errors import OnemaskError
 from onemask.measures import KEY
 from onemask.schemas import TABLES
-from onemask.tables import COUNTS, STYLE
 
 QUANTITY = ["method", "split", "mask", "relation", "metric"]  # what a figure is of, but for its model
 ENTRY = ["item", "model", *QUANTITY]  # what no two figures of the paper share
 UNNAMED = ""  # the model of a figure of which the paper does not say whose it is
-WHOLE = (*COUNTS, "output_dimensions")
+WHOLE = (*tables.COUNTS, "output_dimensions")
 SHARES = ("pruned", "pruned_of_edited", "dimension_pruned", "top5_pruned", "high_magnitude")
 STATELESS = (*WHOLE, *SHARES, "p_value", "cohens_d", "mlp_edited_ratio", "gpu_hours")  # no state of the model need be said
 FORMATS = dict.fromkeys(WHOLE, ",.0f") | {"p_value": ".1e", "mlp_edited_ratio": ".1f", "gpu_hours": ".4g"}
@@ -164,9 +164,9 @@ def caption(paper: Paper, models: list[str], labels: dict[str, str]) -> str:
 
 def markdown(shown: pd.DataFrame, text: str) -> str:
     """The wide table as Markdown, under its caption."""
-    return f"**Paper beside ours.** {text}\n{shown.to_markdown(index=False, disable_numparse=True)}\n"
+    return tables.markdown(shown, f"**Paper beside ours.** {text}")
 
 
 def html(shown: pd.DataFrame) -> str:
     """The wide table as a small page of its own."""
-    return f'<!doctype html><meta charset="utf-8"><style>{STYLE}</style>\n{shown.to_html(index=False, border=0)}\n'
+    return tables.document(shown.to_html(index=False, border=0))

@@ -16,6 +16,7 @@ from onemask.decomposition import OBJECTS
 from onemask.edits import LayerEdits
 from onemask.forward import causal_mask, embed, last, logits_at, run_blocks
 from onemask.models import Model
+from onemask.progress import counted
 from onemask.scoring import fact_batches, first_tokens
 from onemask.states import State, in_state
 from onemask.tokens import Padded, pad, prompt_ids
@@ -102,11 +103,9 @@ def measure(
 ) -> pd.DataFrame:
     """The `patching` table of the state "edited": every component, from each layer behind the edited ones on, and nowhere."""
     (edited,) = (state for state in states if state.name == "edited")
-    frames, done = [], 0
-    for group in fact_batches(model, facts, batch_tokens):
+    frames = []
+    for group in counted(fact_batches(model, facts, batch_tokens), progress):
         frames += _patch_batch(model, facts.iloc[group], edits, edited[group])
-        done += len(group)
-        progress(done)
     return pd.concat(frames, ignore_index=True)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from onemask.edits import LayerEdits
 from onemask.models import Model
+from onemask.progress import counted
 from onemask.scoring import Scores, fact_batches, first_tokens, kl_divergence, probe
 from onemask.states import State
 
@@ -26,8 +27,8 @@ def reversal(
 
     as_released: first tokens are those of the objects without their leading space (method.md section 6, 1; table 3).
     """
-    frames, done = [], 0
-    for group in fact_batches(model, facts, batch_tokens):
+    frames = []
+    for group in counted(fact_batches(model, facts, batch_tokens), progress):
         batch, rows = facts.iloc[group], group if owners is None else [owners[i] for i in group]
         unedited = probe(model, edits.layer, batch)
         edited = unedited
@@ -52,8 +53,6 @@ def reversal(
                     kl=kl_divergence(original.log_probs, scores.log_probs).double().numpy(),
                 )
             )
-        done += len(group)
-        progress(done)
     table = pd.concat(frames)
     order = {state.name: i for i, state in enumerate(states)}
     table = table.assign(order=table["state"].map(order)).rename_axis("row").sort_values(["order", "row"])

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from onemask.measures import RESAMPLES, single
+from onemask.measures import RESAMPLES, relation_by_case, single
 
 
 def left_out(tables: list[pd.DataFrame]) -> pd.DataFrame:
@@ -34,7 +34,7 @@ def layer_correlation(energy: pd.Series, tables: dict[int, pd.DataFrame], state:
         for layer, table in tables.items()
     }
     by_layer = pd.DataFrame(reversed_facts).dropna()
-    relations = pd.concat(tables.values()).drop_duplicates("case_id").set_index("case_id")["relation_id"]
+    relations = relation_by_case(pd.concat(tables.values()))
     energies = energy[by_layer.columns].to_numpy()
     rates = by_layer.to_numpy(dtype=float).mean(0)
     found = stats.permutation_test(

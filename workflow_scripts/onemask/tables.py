@@ -312,8 +312,12 @@ STYLE = (
 )
 
 
+def document(*parts: str, style: str = STYLE) -> str:
+    """A small HTML page of its own of these parts."""
+    return "\n".join([f'<!doctype html><meta charset="utf-8"><style>{style}</style>', *parts]) + "\n"
+
+
 def page(shown: pd.DataFrame, caption: str, style: str = STYLE) -> str:
     """A table of texts as a small page of its own, its caption (reStructuredText with bold words at most) below it."""
     words = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escape(caption)).replace("\\", "")
-    head = f'<!doctype html><meta charset="utf-8"><style>{style}</style>'
-    return f"{head}\n{shown.to_html(index=False, border=0)}\n<p>{words}</p>\n"
+    return document(shown.to_html(index=False, border=0), f"<p>{words}</p>", style=style)
