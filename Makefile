@@ -4,7 +4,7 @@ SNAKEMAKE = .venv/bin/snakemake
 
 RUN ?= demo
 
-.PHONY: help demo demo-all studies archive test clean
+.PHONY: help demo demo-all studies archive test test-slurm clean
 
 help:
 	@echo "make demo     install into .venv and run the main job (config/demo.yaml)"
@@ -12,6 +12,7 @@ help:
 	@echo "make studies  continue with what lies behind the mask (config/demo_studies.yaml); hours on two cores"
 	@echo "make archive  pack a finished run for reviewers: RUN=demo, with edits and masks too: WITH=\"edits masks\""
 	@echo "make test     install into .venv and run every test"
+	@echo "make test-slurm  send all of config/test.yaml through SLURM on this machine (as root, Debian)"
 	@echo "make clean    remove results and caches, keep .venv"
 
 .venv/.installed: pyproject.toml
@@ -41,12 +42,21 @@ archive: .venv/.installed
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get && apt-get update -qq && \
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } && touch $@
 
-test: .venv/.installed .venv/.easyeditor .venv/.chromium
+# SLURM to send jobs through: from Debian where root may install it, else its tests are skipped
+.venv/.slurm: .venv/.installed
+	-{ command -v slurmctld && command -v slurmd && command -v munged || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get && apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client munge; }; } && touch $@
+
+test-slurm: .venv/.installed .venv/.slurm
+	ONEMASK_SLURM=all .venv/bin/python -m pytest tests/test_slurm.py
+
+test: .venv/.installed .venv/.easyeditor .venv/.chromium .venv/.slurm
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/snakefmt --check Snakefile rules
 	.venv/bin/snakemake --lint --configfile config/test.yaml
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 2
 
 clean:
 	rm -rf results tests/.cache .snakemake

@@ -22,10 +22,6 @@ include: "rules/provenance.smk"
 include: "rules/report.smk"
 
 
-localrules:
-    all,
-
-
 rule all:
     default_target: True
     input:
@@ -33,6 +29,12 @@ rule all:
         TABLE_FILES,
         FIGURE_FILES,
         PAGES,
+    localrule: True
+
+
+# what is said of a job that starts: one line; an error names its inputs, outputs and logs
+for each in workflow.rules:
+    each.message = "{rule} {wildcards}"
 
 
 onsuccess:

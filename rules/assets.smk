@@ -2,12 +2,6 @@
 # produces: results/assets/models/{model}/, results/assets/corpora/{corpus}.parquet, results/assets/counterfact.json
 
 
-localrules:
-    fetch_model,
-    fetch_corpus,
-    fetch_counterfact,
-
-
 rule fetch_model:
     output:
         folder=directory(f"{ASSETS}/models/{{model}}"),
@@ -22,7 +16,8 @@ rule fetch_model:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(3000),
+        mem_mb=doubled_each_attempt(3000),
+    localrule: True
     script:
         "../workflow_scripts/fetch_model.py"
 
@@ -41,7 +36,8 @@ rule fetch_corpus:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(1500),
+        mem_mb=doubled_each_attempt(1500),
+    localrule: True
     script:
         "../workflow_scripts/fetch_corpus.py"
 
@@ -61,6 +57,7 @@ rule fetch_counterfact:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(1000),
+        mem_mb=doubled_each_attempt(1000),
+    localrule: True
     script:
         "../workflow_scripts/fetch_counterfact.py"

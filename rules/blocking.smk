@@ -28,7 +28,8 @@ rule measure_blocking:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(2500),
+        mem_mb=model_memory(),
+        runtime=doubled_each_attempt(120),
     script:
         "../workflow_scripts/measure_blocking.py"
 
@@ -48,6 +49,7 @@ rule summarise_blocking:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(800),
+        mem_mb=doubled_each_attempt(800),
+    localrule: True
     script:
         "../workflow_scripts/summarise_blocking.py"

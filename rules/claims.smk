@@ -35,7 +35,8 @@ rule evaluate_claims:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(2000),
+        mem_mb=doubled_each_attempt(2000),
+    localrule: True
     script:
         "../workflow_scripts/evaluate_claims.py"
 
@@ -66,7 +67,8 @@ rule claims:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(800),
+        mem_mb=doubled_each_attempt(800),
+    localrule: True
     script:
         "../workflow_scripts/judge_claims.py"
 
@@ -99,6 +101,7 @@ rule paper_vs_ours:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(800),
+        mem_mb=doubled_each_attempt(800),
+    localrule: True
     script:
         "../workflow_scripts/compare_with_paper.py"

@@ -187,6 +187,11 @@ def test_edits(wildcards):
     return edit_chunks(test_split(wildcards.method))(wildcards)
 
 
-def larger_each_attempt(mb):
-    """Memory in MB that doubles with every retry."""
-    return lambda wildcards, attempt: mb * 2 ** (attempt - 1)
+def doubled_each_attempt(amount):
+    """A resource (MB, minutes) that doubles with every retry."""
+    return lambda wildcards, attempt: amount * 2 ** (attempt - 1)
+
+
+def model_memory(more=0):
+    """Main memory in MB of a job that loads its model, doubled with every retry."""
+    return lambda wildcards, attempt: (setting("memory_mb")(wildcards) + more) * 2 ** (attempt - 1)

@@ -33,7 +33,8 @@ rule edit_facts:
         EDITING_ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(2500),
+        mem_mb=model_memory(),
+        runtime=doubled_each_attempt(120),
     script:
         "../workflow_scripts/edit_facts.py"
 
@@ -54,6 +55,7 @@ rule summarise_editing:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(800),
+        mem_mb=doubled_each_attempt(800),
+    localrule: True
     script:
         "../workflow_scripts/summarise_editing.py"

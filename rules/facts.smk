@@ -20,7 +20,8 @@ rule prepare_facts:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(1000),
+        mem_mb=doubled_each_attempt(1000),
+    localrule: True
     script:
         "../workflow_scripts/prepare_facts.py"
 
@@ -45,7 +46,8 @@ rule measure_knowledge:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(2500),
+        mem_mb=model_memory(),
+        runtime=doubled_each_attempt(60),
     script:
         "../workflow_scripts/measure_knowledge.py"
 
@@ -68,6 +70,7 @@ rule summarise_facts:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(800),
+        mem_mb=doubled_each_attempt(800),
+    localrule: True
     script:
         "../workflow_scripts/summarise_facts.py"

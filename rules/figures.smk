@@ -100,6 +100,7 @@ for figure in DRAWING:
             "../envs/figures.yaml"
         threads: 1
         resources:
-            mem_mb=larger_each_attempt(1000),
+            mem_mb=doubled_each_attempt(1000),
+        localrule: True
         script:
             "../workflow_scripts/draw_figure.py"

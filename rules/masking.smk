@@ -26,8 +26,9 @@ rule train_mask:
     # the main mask is waited for; those of a study are many, and one thread each is the better use of the cores
     threads: lambda wildcards: 2 if wildcards.mask == MAIN else 1
     resources:
-        # what is kept of the texts, and the model
-        mem_mb=lambda wildcards, attempt: (4000 + setting("mask")(wildcards)["cache_mb"]) * 2 ** (attempt - 1),
+        # the model, and what is kept of the texts
+        mem_mb=lambda wildcards, attempt: model_memory(1500 + setting("mask")(wildcards)["cache_mb"])(wildcards, attempt),
+        runtime=doubled_each_attempt(480),
     script:
         "../workflow_scripts/train_mask.py"
 
@@ -47,6 +48,7 @@ rule measure_mask_structure:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(800),
+        mem_mb=doubled_each_attempt(800),
+    localrule: True
     script:
         "../workflow_scripts/measure_mask_structure.py"

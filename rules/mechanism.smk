@@ -26,7 +26,8 @@ rule decompose:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(2500),
+        mem_mb=model_memory(),
+        runtime=doubled_each_attempt(60),
     script:
         "../workflow_scripts/decompose.py"
 
@@ -58,7 +59,8 @@ for way in ["activations", "attention", "patching"]:
             "../envs/model.yaml"
         threads: 1
         resources:
-            mem_mb=larger_each_attempt(2500),
+            mem_mb=model_memory(),
+            runtime=doubled_each_attempt(60),
         script:
             "../workflow_scripts/measure_mechanism.py"
 
@@ -80,7 +82,8 @@ rule measure_update_magnitude:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(2000),
+        mem_mb=doubled_each_attempt(2000),
+        runtime=doubled_each_attempt(60),
     script:
         "../workflow_scripts/measure_update_magnitude.py"
 
@@ -108,7 +111,8 @@ rule measure_collapse:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(3000),
+        mem_mb=model_memory(500),
+        runtime=doubled_each_attempt(240),
     script:
         "../workflow_scripts/measure_collapse.py"
 
@@ -135,7 +139,8 @@ rule measure_pruning:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(3000),
+        mem_mb=model_memory(500),
+        runtime=doubled_each_attempt(240),
     script:
         "../workflow_scripts/measure_pruning.py"
 
@@ -160,7 +165,8 @@ rule summarise_mechanism:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(1000),
+        mem_mb=doubled_each_attempt(1000),
+    localrule: True
     script:
         "../workflow_scripts/summarise_mechanism.py"
 
@@ -183,7 +189,8 @@ rule summarise_structure:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(800),
+        mem_mb=doubled_each_attempt(800),
+    localrule: True
     script:
         "../workflow_scripts/summarise_structure.py"
 
@@ -204,7 +211,8 @@ rule summarise_collapse:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(800),
+        mem_mb=doubled_each_attempt(800),
+    localrule: True
     script:
         "../workflow_scripts/summarise_collapse.py"
 
@@ -225,6 +233,7 @@ rule summarise_pruning:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(800),
+        mem_mb=doubled_each_attempt(800),
+    localrule: True
     script:
         "../workflow_scripts/summarise_pruning.py"

@@ -2,10 +2,6 @@
 # produces: report.html, which opens with the claims and their verdicts
 
 
-localrules:
-    report,
-
-
 PAGES = [*rules.claims.output, *rules.paper_vs_ours.output, *rules.provenance.output]
 
 
@@ -34,6 +30,7 @@ rule report:
         "../envs/workflow.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(1000),
+        mem_mb=doubled_each_attempt(1000),
+    localrule: True
     script:
         "../workflow_scripts/make_report.py"

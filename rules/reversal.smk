@@ -27,7 +27,8 @@ rule measure_reversal:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(3000),
+        mem_mb=model_memory(500),
+        runtime=doubled_each_attempt(120),
     script:
         "../workflow_scripts/measure_reversal.py"
 
@@ -58,7 +59,8 @@ rule measure_perplexity:
     # the longest of the jobs behind the mask: begun first, it runs beside the others
     priority: 1
     resources:
-        mem_mb=larger_each_attempt(3000),
+        mem_mb=model_memory(500),
+        runtime=doubled_each_attempt(240),
     script:
         "../workflow_scripts/measure_perplexity.py"
 
@@ -86,7 +88,8 @@ rule measure_neighborhood:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(3000),
+        mem_mb=model_memory(500),
+        runtime=doubled_each_attempt(60),
     script:
         "../workflow_scripts/measure_neighborhood.py"
 
@@ -110,7 +113,8 @@ rule summarise_reversal:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(1000),
+        mem_mb=doubled_each_attempt(1000),
+    localrule: True
     script:
         "../workflow_scripts/summarise_reversal.py"
 
@@ -130,6 +134,7 @@ rule summarise_perplexity:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(800),
+        mem_mb=doubled_each_attempt(800),
+    localrule: True
     script:
         "../workflow_scripts/summarise_perplexity.py"

@@ -21,7 +21,8 @@ rule make_templates:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(2500),
+        mem_mb=model_memory(),
+        runtime=doubled_each_attempt(60),
     script:
         "../workflow_scripts/make_templates.py"
 
@@ -47,6 +48,7 @@ rule measure_second_moment:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(2500),
+        mem_mb=model_memory(),
+        runtime=doubled_each_attempt(240),
     script:
         "../workflow_scripts/measure_second_moment.py"

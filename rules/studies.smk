@@ -19,7 +19,8 @@ rule summarise_left_out:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(1000),
+        mem_mb=doubled_each_attempt(1000),
+    localrule: True
     script:
         "../workflow_scripts/summarise_left_out.py"
 
@@ -48,7 +49,8 @@ rule measure_pruning_perplexity:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(3000),
+        mem_mb=model_memory(500),
+        runtime=doubled_each_attempt(240),
     script:
         "../workflow_scripts/measure_pruning_perplexity.py"
 
@@ -87,7 +89,8 @@ rule measure_transfer:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(4000),
+        mem_mb=model_memory(1500),
+        runtime=doubled_each_attempt(60),
     script:
         "../workflow_scripts/measure_transfer.py"
 
@@ -110,7 +113,8 @@ rule summarise_transfer:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(1000),
+        mem_mb=doubled_each_attempt(1000),
+    localrule: True
     script:
         "../workflow_scripts/summarise_transfer.py"
 
@@ -133,7 +137,8 @@ rule measure_key_energy:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(2500),
+        mem_mb=model_memory(),
+        runtime=doubled_each_attempt(60),
     script:
         "../workflow_scripts/measure_key_energy.py"
 
@@ -157,6 +162,7 @@ rule summarise_layers:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=larger_each_attempt(800),
+        mem_mb=doubled_each_attempt(800),
+    localrule: True
     script:
         "../workflow_scripts/summarise_layers.py"

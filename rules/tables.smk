@@ -124,6 +124,7 @@ for table in TABLE_INPUTS:
             "../envs/figures.yaml"
         threads: 1
         resources:
-            mem_mb=larger_each_attempt(800),
+            mem_mb=doubled_each_attempt(800),
+        localrule: True
         script:
             "../workflow_scripts/make_table.py"

@@ -1,7 +1,6 @@
 """What tests share: random models of each family, the tiny one that knows some facts, and a finished run of it."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -22,7 +21,16 @@ from transformers import (
 import tiny_model
 from onemask.models import FAMILIES, Model, load_model
 
-torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+torch.set_num_threads(1)  # the models are tiny, and tests run side by side
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests stay together; those of the finished run, which change and mend it, come first and one after the other."""
+    for item in items:
+        group = "project" if "project" in item.fixturenames or "submitted" in item.fixturenames else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: "project" not in item.fixturenames)
+
 
 SIZE = {"vocab_size": 4000, "bos_token_id": 0, "eos_token_id": 0}
 LLAMA_SIZE = SIZE | {
@@ -88,20 +96,20 @@ TEMPLATES = ["{}", "The weather was mild. {}", "It is known that so it is. {}"]
 
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("Snakefile", "LICENSE", "rules", "workflow_scripts", "config", "profiles", "envs")
+PARTS = ("Snakefile", "LICENSE", "rules", "workflow_scripts", "config", "profiles", "slurm", "envs")
 
 
-def snakemake(project: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "snakemake", "--configfile", "config/test.yaml", "--cores", "2", *arguments]
+def snakemake(project: Path, *arguments: str, config: str = "test", check: bool = True) -> subprocess.CompletedProcess:
+    """Run `snakemake` as a user does, with a file of config/, which may be the test's own."""
+    command = [sys.executable, "-m", "snakemake", *arguments, "--configfile", f"config/{config}.yaml", "--cores", "2"]
     run = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert not check or run.returncode == 0, run.stdout[-3000:] + run.stderr[-6000:]
     return run
 
 
-@pytest.fixture(scope="session")
-def project(tmp_path_factory) -> Path:
-    """The finished run."""
-    project = tmp_path_factory.mktemp("project") / "one mask"
+def copy_of_project(folder: Path) -> Path:
+    """What a run needs of this project and the tiny model, in a folder whose name holds a space."""
+    project = folder / "one mask"
     project.mkdir()
     for part in PARTS:
         source = ROOT / part
@@ -112,5 +120,12 @@ def project(tmp_path_factory) -> Path:
     tiny_model.make()
     for file in tiny_model.CACHE.iterdir():
         (cache / file.name).symlink_to(file)
+    return project
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory) -> Path:
+    """The finished run."""
+    project = copy_of_project(tmp_path_factory.mktemp("project"))
     snakemake(project)
     return project

@@ -1,6 +1,7 @@
 """The command `onemask`: one's own facts edited, and edits written into a checkpoint, on the tiny model that knows facts."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -95,7 +96,9 @@ def test_a_kill_loses_one_batch_and_changes_nothing(given, tmp_path, capsys):
     many = [FACTS[0] | {"subject": subject} for subject in ("Kyoto", "Lyon", "Oslo", "Lima", "Cairo", "Rome", "Madrid", "Delhi")]
     (tmp_path / "facts.jsonl").write_text("\n".join(map(json.dumps, many)), encoding="utf-8")
     batches = out.with_name(out.name + ".batches")
-    process = subprocess.Popen([sys.executable, "-m", "onemask.cli", *arguments, *LAYER], stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "onemask.cli", *arguments, *LAYER]
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # another number sums in another order
+    process = subprocess.Popen(command, env=os.environ | threads, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and len(list(batches.glob("[!.]*.safetensors"))) < 2:
         time.sleep(0.01)
     process.kill()

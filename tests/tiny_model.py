@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from filelock import FileLock
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
@@ -72,9 +73,15 @@ def make() -> Path:
         Path(__file__).read_bytes() + (FACTS / "facts.csv").read_bytes() + (FACTS / "relations.csv").read_bytes()
     )
     folder, mark = CACHE / "tiny-gpt2", CACHE / "tiny-gpt2.key"
-    if mark.is_file() and mark.read_text() == key.hexdigest():
-        return folder
     CACHE.mkdir(parents=True, exist_ok=True)
+    with FileLock(CACHE / "lock"):  # tests run side by side
+        if not mark.is_file() or mark.read_text() != key.hexdigest():
+            make_at(folder)
+            mark.write_text(key.hexdigest())
+    return folder
+
+
+def make_at(folder: Path) -> None:
     texts = sentences()
     tokenizer = make_tokenizer(texts)
     torch.manual_seed(0)
@@ -87,8 +94,6 @@ def make() -> Path:
     network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (CACHE / "tiny-corpus.txt").write_text("\n\n".join(" . ".join(texts[i : i + 6]) for i in range(0, len(texts), 6)))
-    mark.write_text(key.hexdigest())
-    return folder
 
 
 if __name__ == "__main__":

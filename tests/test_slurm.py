@@ -1,0 +1,153 @@
+"""The shipped SLURM profile on a cluster of this machine: the local run's bytes, killed jobs again, a drained node.
+
+`make test` sends the way of ROME's edits through SLURM, `make test-slurm` all of config/test.yaml (ONEMASK_SLURM=all).
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import ROOT, copy_of_project, snakemake
+
+CLUSTER = ROOT / "profiles" / "slurm" / "one_machine.sh"
+METHOD = "results/test/tiny-gpt2/rome"
+MASKED = f"{METHOD}/shared/seed0"
+CORE = [f"{MASKED}/blocking/P17.parquet", f"{MASKED}/reversal/test.parquet", f"{METHOD}/measures/editing/test.parquet"]
+TEMPLATES = "results/test/tiny-gpt2/templates.parquet"
+LARGE = (".parquet", ".safetensors", ".csv", ".md", ".pdf", ".png")
+
+
+def unmet() -> str | None:
+    """Why there can be no cluster here."""
+    if os.getuid():
+        return "SLURM is started by root"
+    missing = [name for name in ("munged", "slurmctld", "slurmd", "sbatch") if not shutil.which(name)]
+    return f"no {', '.join(missing)}: they come from Debian where apt-get can be used" if missing else None
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    if unmet():
+        pytest.skip(unmet())
+    subprocess.run([CLUSTER, "start"], check=True)
+    yield
+    subprocess.run([CLUSTER, "stop"], check=True)
+
+
+@pytest.fixture(scope="module")
+def submitted(cluster, tmp_path_factory) -> Path:
+    """A project whose run went through SLURM."""
+    project = copy_of_project(tmp_path_factory.mktemp("submitted"))
+    snakemake(project, *([] if os.environ.get("ONEMASK_SLURM") == "all" else CORE), "--profile", "slurm")
+    return project
+
+
+def slurm(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def wait_for(found: Callable[[], object], what: str, seconds: int = 120) -> object:
+    for _ in range(seconds * 5):
+        if answer := found():
+            return answer
+        time.sleep(0.2)
+    raise AssertionError(f"no {what} within {seconds} s")
+
+
+def jobs(state: str) -> list[str]:
+    return slurm("squeue", "-h", "-t", state, "-o", "%A").split()
+
+
+def asked_for(job: str) -> dict[str, str]:
+    """What `scontrol` knows of a job."""
+    return dict(re.findall(r"(\S+?)=(\S+)", slurm("scontrol", "show", "job", job)))
+
+
+@contextlib.contextmanager
+def started(project: Path, target: str) -> Iterator[subprocess.Popen]:
+    """`snakemake --profile slurm` of a target, with the inputs of an earlier run."""
+    command = [sys.executable, "-m", "snakemake", target, "--profile", "slurm", "--configfile", "config/test.yaml", "--force"]
+    said = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, cwd=project, **said) as run:
+        try:
+            yield run
+        finally:
+            run.kill()
+
+
+def test_the_profile_asks_for_a_gpu_where_a_model_runs():
+    """Every rule whose jobs take a torch device, and no other; what is not submitted needs none."""
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "rules").glob("*.smk")))
+    rules = {match[1]: match[2] for match in re.finditer(r"^rule (\w+):\n((?:(?: {4}.*)?\n)+)", text, re.M)}
+    rules |= {f"measure_{way}": "device=" for way in ("activations", "attention", "patching")}  # made in a loop
+    with_device = {name for name, body in rules.items() if "device=" in body}
+    assert set(profile["set-resources"]) == with_device
+    assert not [name for name in with_device if "localrule: True" in rules[name]]
+    assert len({str(asked) for asked in profile["set-resources"].values()}) == 1
+
+
+def test_results_are_those_of_a_local_run(submitted, project):
+    found = [path.relative_to(submitted) for path in (submitted / "results").rglob("*") if path.suffix in LARGE]
+    assert set(map(str, found)) >= set(CORE)
+    assert [path for path in found if (submitted / path).read_bytes() != (project / path).read_bytes()] == []
+
+
+def test_jobs_of_models_took_a_gpu_and_small_ones_were_not_submitted(submitted):
+    logs = {path.relative_to(submitted / "results/slurm").parts[0] for path in (submitted / "results/slurm").rglob("*.log")}
+    assert {"rule_edit_facts", "rule_train_mask", "rule_measure_reversal"} <= logs
+    assert not logs & {"rule_prepare_facts", "rule_summarise_editing", "rule_fetch_model"}
+    log = next((submitted / "results/slurm/rule_train_mask").rglob("*.log"))
+    assert asked_for(log.stem)["TresPerJob"] == "gres:gpu:1" and asked_for(log.stem)["Partition"] == "gpu"
+
+
+def test_a_killed_job_comes_again_with_twice_the_memory_and_time(submitted):
+    before = (submitted / TEMPLATES).read_bytes()
+    with started(submitted, TEMPLATES) as run:
+        (first,) = wait_for(lambda: jobs("RUNNING"), "running job")
+        slurm("scancel", "--signal=KILL", "--full", first)
+        second = wait_for(lambda: [job for job in jobs("PENDING,RUNNING") if job != first], "second attempt")[0]
+        said, _ = run.communicate(timeout=180)
+    assert run.returncode == 0 and "Trying to restart job" in said, said
+    memory = [int(asked_for(job)["MinMemoryNode"].rstrip("M")) for job in (first, second)]
+    hours = [int(asked_for(job)["TimeLimit"].split(":")[0]) for job in (first, second)]
+    assert memory[1] == 2 * memory[0] and hours[1] == 2 * hours[0] > 0
+    assert (submitted / TEMPLATES).read_bytes() == before
+
+
+def test_a_failed_job_names_its_logs_and_says_why(submitted):
+    identity = submitted / "results/assets/models/tiny-gpt2/onemask.json"
+    content = identity.read_bytes()
+    identity.write_bytes(b"broken")
+    try:
+        run = snakemake(submitted, TEMPLATES, "--force", "--profile", "slurm", "--retries", "0", check=False)
+    finally:
+        identity.write_bytes(content)
+    said = run.stdout + run.stderr
+    assert run.returncode == 1 and "expected a model folder with onemask.json" in said
+    assert re.search(r"log: results/test/tiny-gpt2/logs/make_templates.log, .*/results/slurm/rule_make_templates/.*\.log", said)
+
+
+def test_on_a_drained_node_a_run_waits_and_slurm_says_why(submitted):
+    node = slurm("hostname", "-s").strip()
+    slurm("scontrol", "update", f"nodename={node}", "state=drain", "reason=maintenance")
+    try:
+        with started(submitted, TEMPLATES) as run:
+            (job,) = wait_for(lambda: jobs("PENDING"), "waiting job")
+            wait_for(lambda: "DRAINED" in slurm("squeue", "-h", "-j", job, "-o", "%R"), "reason")
+            run.send_signal(signal.SIGINT)
+            said, _ = run.communicate(timeout=60)
+    finally:
+        slurm("scontrol", "update", f"nodename={node}", "state=resume")
+    assert run.returncode != 0 and "has been submitted with SLURM jobid" in said
+    assert asked_for(job)["JobState"] == "CANCELLED"  # nothing is left in the queue
