@@ -1,5 +1,5 @@
 # needs: measures, decomposition, masks and training curves, for every model and method (first seed); tables of studies
-# produces: figures/{name}.{pdf,png,rst}, and {name}.json: what draws it again
+# produces: figures/{name}.{pdf,png}, and {name}.json: what draws it again
 
 ALONE_METHODS = [method for method in METHODS if not together(method)]
 TOGETHER_METHODS = [method for method in METHODS if together(method)]
@@ -32,6 +32,11 @@ FIGURE_FILES = expand(f"{RUN}/figures/{{name}}.{{suffix}}", name=[*FIGURE_INPUTS
 DRAWING = {name: name if name.startswith("figure") else f"draw_{name}" for name in [*FIGURE_INPUTS, *STUDY_FIGURES]}
 
 
+if unknown := sorted(set(SETTINGS["figures"]) - set(DRAWING)):
+    advice = f"Correct figures in the run's config; the run has {', '.join(sorted(DRAWING))}."
+    raise WorkflowError(f"onemask: {OnemaskError('figures of this run', ', '.join(unknown), advice)}")
+
+
 def rows_of(figure):
     """Model and method of each row of a figure, in order."""
     methods = FIGURE_INPUTS[figure][0] if figure in FIGURE_INPUTS else METHODS[:1]
@@ -62,7 +67,6 @@ for figure in DRAWING:
             **figure_inputs(figure),
         output:
             pdf=f"{RUN}/figures/{figure}.pdf",
-            caption=f"{RUN}/figures/{figure}.rst",
             record=f"{RUN}/figures/{figure}.json",
             png=report(
                 f"{RUN}/figures/{figure}.png",
@@ -91,6 +95,7 @@ for figure in DRAWING:
             ],
             seed=SEEDS[0],
             as_released=SETTINGS["as_released"],
+            style=SETTINGS["figures"].get(figure, {}),
             code=code("draw_figure.py", f"figures/{figure}.py"),
         log:
             f"{RUN}/logs/{DRAWING[figure]}.log",

@@ -1,5 +1,5 @@
 # needs: every table and figure of the run
-# produces: report.html, which opens with the claims and their verdicts
+# produces: report.html, which opens with the claims and their verdicts, and the captions of its figures, figures/{name}.rst
 
 
 PAGES = [*rules.claims.output, *rules.paper_vs_ours.output, *rules.provenance.output]
@@ -18,9 +18,11 @@ rule report:
         stylesheet=ROOT / "rules" / "report.css",
     output:
         html=REPORT,
+        captions=expand(f"{RUN}/figures/{{name}}.rst", name=DRAWING),
     params:
         snakefile=str(ROOT / "Snakefile"),
         targets=[path for path in [*TABLE_FILES, *FIGURE_FILES, *PAGES] if path.endswith((".html", ".png"))],
+        captions={name: SETTINGS["captions"][name] for name in DRAWING},
         code=code("make_report.py"),
     log:
         f"{RUN}/logs/report.log",

@@ -32,7 +32,7 @@ rule measure_second_moment:
         model=f"{ASSETS}/models/{{model}}",
         corpus=f"{ASSETS}/corpora/{SETTINGS['corpora']['statistics']}.parquet",
     output:
-        moment=f"{RUN}/{{model}}/second_moment/layer{{layer}}.safetensors",
+        moment=protected(f"{RUN}/{{model}}/second_moment/layer{{layer}}.safetensors"),
     params:
         tokens=SETTINGS["statistics"]["tokens"],
         window=SETTINGS["statistics"]["window"],

@@ -17,6 +17,8 @@ from transformers import (
     Qwen2Config,
     Qwen2ForCausalLM,
 )
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 import tiny_model
 from onemask.models import FAMILIES, Model, load_model
@@ -24,12 +26,24 @@ from onemask.models import FAMILIES, Model, load_model
 torch.set_num_threads(1)  # the models are tiny, and tests run side by side
 
 
+OF_THE_RUN = ("test_pipeline.py", "test_report.py", "test_archive.py", "test_slurm.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests stay together; those of the finished run, which change and mend it, come first and one after the other."""
-    for item in items:
-        group = "project" if "project" in item.fixturenames or "submitted" in item.fixturenames else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: "project" not in item.fixturenames)
+    """Tests of the finished run take longest: first."""
+    items.sort(key=lambda item: item.path.name not in OF_THE_RUN)
+
+
+class ByFile(LoadScopeScheduling):
+    """A file's tests stay together, and so do those of the finished run, which change it and mend it again."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        name = Path(nodeid.split("::")[0]).name
+        return "the run" if name in OF_THE_RUN else name
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    return ByFile(config, log)
 
 
 SIZE = {"vocab_size": 4000, "bos_token_id": 0, "eos_token_id": 0}

@@ -1,7 +1,9 @@
 """The whole DAG on the tiny model, run as a user runs it, in a copy of the project whose path holds a space."""
 
+import contextlib
 import importlib.util
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -31,6 +33,8 @@ PRUNING = {f"{stage}_pruning{part}" for stage in ("measure", "summarise") for pa
     "pruning",
     "figure14",
 }
+BEFORE_MASKS = {"fetch_model", "prepare_facts", "measure_knowledge", "make_templates", "measure_second_moment"}
+DRAWN = {name if name.startswith("figure") else f"draw_{name}" for name in FIGURES}
 PAGES = {"paper_vs_ours", "provenance", "report", "all"}
 CLAIMS = {"evaluate_claims", "claims", *PAGES}
 MECHANISM = {"summarise_mechanism", "mechanism", "heads", *CLAIMS}
@@ -41,6 +45,25 @@ def rules_to_run(project: Path, *arguments: str) -> set[str]:
     """Names of the rules that a dry run would execute."""
     out = snakemake(project, *arguments, "-n", "--quiet", "host").stdout
     return {line.split()[2] for line in out.splitlines() if re.match(r"Job \d+: ", line)}
+
+
+def jobs_to_run(project: Path, rule: str) -> list[dict[str, str]]:
+    """Wildcards of the jobs of a rule that a dry run would execute."""
+    out = snakemake(project, "-n", "--quiet", "host").stdout
+    found = re.findall(rf"^Job \d+: {rule} (.*)$", out, re.M)
+    return [dict(pair.split("=") for pair in wildcards.split(",")) for wildcards in found]
+
+
+@contextlib.contextmanager
+def changed(path: Path, change: Callable[[str], str]) -> Iterator[None]:
+    """A file of the project with another content."""
+    content = path.read_text(encoding="utf-8")
+    assert change(content) != content
+    path.write_text(change(content), encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.write_text(content, encoding="utf-8")
 
 
 def table(project: Path, name: str) -> pd.DataFrame:
@@ -243,13 +266,73 @@ def test_easyedit_in_our_place_writes_the_same_file(project):
     ],
 )
 def test_a_changed_module_reruns_what_stands_on_it_and_nothing_else(project, module, expected):
-    path = project / "workflow_scripts" / "onemask" / module
-    content = path.read_text()
-    try:
-        path.write_text(content + "\n# changed\n")
+    with changed(project / "workflow_scripts" / "onemask" / module, lambda content: content + "\n# changed\n"):
         assert rules_to_run(project) == expected
+
+
+def test_a_changed_look_of_all_figures_redraws_figures_alone(project):
+    with changed(project / "workflow_scripts/onemask/figures/style.py", lambda content: content + "\n# changed\n"):
+        assert rules_to_run(project) == {*DRAWN, "report", "all"}
+
+
+def test_a_changed_caption_is_in_the_report_and_nothing_else_is_made(project):
+    with changed(project / "config/captions.yaml", lambda content: content.replace("figure06: >-", "figure06: >-\n  Changed.")):
+        assert rules_to_run(project) == {"report", "all"}
+
+
+def test_a_changed_style_of_one_figure_redraws_that_figure(project):
+    with changed(project / "config/test.yaml", lambda content: content + "figures: {figure06: {rc: {font.size: 9}}}\n"):
+        assert rules_to_run(project) == {"figure06", "provenance", "report", "all"}
+
+
+def test_another_mask_seed_trains_masks_and_measures_them_but_edits_nothing(project):
+    with changed(project / "config/test.yaml", lambda content: content + "mask_seeds: [1]\n"):
+        found = rules_to_run(project)
+    assert {
+        "train_mask",
+        "measure_reversal",
+        "measure_perplexity",
+        "measure_blocking",
+        "decompose",
+        "figure07",
+        "table2",
+    } <= found
+    assert not found & (BEFORE_MASKS | {"edit_facts", "summarise_editing", "editors"})
+
+
+def test_a_changed_rome_is_edited_anew_with_all_that_follows(project):
+    with changed(project / "workflow_scripts/onemask/editors/rome.py", lambda content: content + "\n# changed\n"):
+        found = rules_to_run(project)
+        edited = jobs_to_run(project, "edit_facts")
+    assert {"edit_facts", "summarise_editing", "train_mask", "measure_reversal", "measure_blocking", "figure07"} <= found
+    assert not found & BEFORE_MASKS
+    assert {job["method"] for job in edited} == {"rome", *(f"rome-layer{layer}" for layer in (0, 1))}
+
+
+def test_a_comment_in_the_configuration_reruns_nothing(project):
+    with changed(project / "config/test.yaml", lambda content: f"# a comment\n{content}# another\n"):
+        assert rules_to_run(project) == set()
+
+
+def test_a_figure_can_be_drawn_again_by_its_name(project):
+    assert rules_to_run(project, "--forcerun", "figure06") == {"figure06", "report", "all"}
+
+
+def test_what_only_other_figures_need_is_not_made_again(project):
+    lost = project / MASKED / "decomposition.parquet"
+    content = lost.read_bytes()
+    lost.unlink()
+    try:
+        assert rules_to_run(project, "results/test/figures/figure06.pdf", "results/test/tables/table2.md") == set()
+        assert "decompose" in rules_to_run(project, "results/test/figures/figure03.pdf")
     finally:
-        path.write_text(content)
+        lost.write_bytes(content)
+        snakemake(project, "--touch")
+
+
+def test_second_moments_are_protected(project):
+    moments = list((project / "results/test/tiny-gpt2/second_moment").glob("*.safetensors"))
+    assert moments and not [path for path in moments if path.stat().st_mode & 0o222]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
-"""Draw one figure, a row a model and method, as PDF and PNG; write its caption, and what it takes to draw it again."""
+"""Draw one figure, a row a model and method, as PDF and PNG; write what it takes to draw it again, and to say what it shows."""
 
 import importlib
 import json
 
 import job
-from onemask.captions import figure_caption
+from onemask.captions import figure_samples
 from onemask.figures.compose import compose, save, versions
 from onemask.files import read_table, write_text
 from onemask.mechanism_measures import contributions
@@ -48,23 +48,20 @@ def arguments(smk):
     return found
 
 
-def record(smk):
-    """What `main` needs to draw the figure again (an archive's verify.py calls it so), and with which libraries it was drawn."""
+def record(smk, tables):
+    """What `main` needs to draw the figure again (as an archive's verify.py does), by which libraries, and of how many facts."""
     params = {name: value for name, value in smk.params.items() if name != "code"}
-    return {"input": dict(smk.input.items()), "params": params, "versions": versions()}
+    return {"input": dict(smk.input.items()), "params": params, "versions": versions(), "samples": figure_samples(tables)}
 
 
 def main(smk):
     module = importlib.import_module(f"onemask.figures.{smk.params.name}")
     tables = arguments(smk)
-    figure = compose(module.draw, tables, module.SIZE)
-    save(figure, smk.output.pdf)
-    save(figure, smk.output.png)
-    released = smk.params.as_released and any("decomposition" in table for table in tables.values())
-    splits = sorted({row["split"] for row in smk.params.rows})
-    text = module.__doc__ + " Computed as in the released code (as_released)." * released
-    write_text(smk.output.caption, figure_caption(smk.params.name, text, tables, splits, smk.params.seed))
-    write_text(smk.output.record, json.dumps(record(smk), indent=1, sort_keys=True) + "\n")
+    size, rc = smk.params.style.get("size", module.SIZE), smk.params.style.get("rc", {})
+    figure = compose(module.draw, tables, size, rc)
+    save(figure, smk.output.pdf, rc)
+    save(figure, smk.output.png, rc)
+    write_text(smk.output.record, json.dumps(record(smk, tables), indent=1) + "\n")
 
 
 job.run(globals(), main, torch_threads=False)

@@ -1,16 +1,29 @@
-"""Make Snakemake's report of the finished tables and figures."""
+"""Write the figures' captions, and make Snakemake's report of the finished tables and figures."""
 
+import json
 import logging
 import subprocess
 import sys
 from pathlib import Path
 
 import job
+from onemask.captions import figure_caption
 from onemask.errors import OnemaskError
 from onemask.files import read_table, replacing, write_text
 
 
+def caption(name, text, record):
+    """A figure's caption; record: what `draw_figure.py` wrote beside the figure."""
+    params = record["params"]
+    released = params["as_released"] and "decomposition" in record["input"]
+    splits = sorted({row["split"] for row in params["rows"]})
+    return figure_caption(name, text, record["samples"], splits, params["seed"], released)
+
+
 def main(smk):
+    for (name, text), path in zip(smk.params.captions.items(), smk.output.captions, strict=True):
+        record = json.loads(Path(path).with_suffix(".json").read_text(encoding="utf-8"))
+        write_text(path, caption(name, text, record))
     claims = read_table(smk.input.claims, "claims")
     metadata = Path(smk.log[0]).with_suffix(".yaml")  # with any, the report's first page is the claims alone
     write_text(metadata, f"Claims: {len(claims)}\n")

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 HERE = Path(__file__).resolve().parent
-SUFFIXES = {"pdf": ".pdf", "png": ".png", "caption": ".rst", "record": ".json"}  # what draw_figure.py writes
+SUFFIXES = {"pdf": ".pdf", "png": ".png", "record": ".json"}  # what draw_figure.py writes
 
 sys.path.insert(0, str(HERE / "code" / "workflow_scripts"))
 sys.dont_write_bytecode = True

@@ -1,7 +1,5 @@
 """Captions: what is shown, of which model, method, split and how many facts."""
 
-import re
-
 import pandas as pd
 
 
@@ -31,14 +29,17 @@ SAMPLES = {
 }
 
 
-def figure_caption(name: str, description: str, tables: dict[str, dict[str, object]], splits: list[str], seed: int) -> str:
-    """Caption in reStructuredText: title, the figure module's docstring, and the sample behind each row (model and method)."""
+def figure_samples(tables: dict[str, dict[str, object]]) -> dict[str, str]:
+    """How many facts stand behind each row (model and method) of a figure, in words; tables: as the figure draws them."""
+    return {row: next(SAMPLES[kind](parts[kind]) for kind in SAMPLES if kind in parts) for row, parts in tables.items()}
+
+
+def figure_caption(name: str, text: str, samples: dict[str, str], splits: list[str], seed: int, released: bool = False) -> str:
+    """Caption in reStructuredText: title, text, and the sample behind each row (model and method)."""
     title = name.replace("figure", "Figure ").replace("_", " ").replace("Figure 0", "Figure ")
-    found = {row: next(kind for kind in SAMPLES if kind in parts) for row, parts in tables.items()}
-    samples = "; ".join(f"{row}: {SAMPLES[kind](tables[row][kind])}" for row, kind in found.items())
-    text = re.sub(r"^Figure \d+: ", "", " ".join(description.split())).replace("*", r"\*")
-    title, text = (words[0].upper() + words[1:] for words in (title, text))
-    return f"**{title}.** {text}\n\n{samples}. Split {', '.join(splits)}; mask seed {seed}.\n"
+    text = text.replace("*", r"\*") + " Computed as in the released code (as_released)." * released
+    shown = "; ".join(f"{row}: {sample}" for row, sample in samples.items())
+    return f"**{title[0].upper() + title[1:]}.** {text}\n\n{shown}. Split {', '.join(splits)}; mask seed {seed}.\n"
 
 
 def table_caption(title: str, table: pd.DataFrame) -> str:

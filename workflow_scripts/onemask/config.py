@@ -244,8 +244,15 @@ def read_claims(root: Path) -> list[dict]:
     return claims
 
 
+def read_captions(root: Path) -> dict[str, str]:
+    """The figures' captions of config/captions.yaml by figure; OnemaskError when the file does not follow its schema."""
+    captions = read_yaml(root / "config" / "captions.yaml")
+    check(captions, "captions.schema.yaml", root / "config" / "schemas", "config/captions.yaml")
+    return captions
+
+
 def load_run(config: dict, root: Path) -> dict:
-    """Check a run's config (in place) and add `model_settings`, `corpus_sources`, `method_entries` and `claims`.
+    """Check a run's config (in place) and add `model_settings`, `corpus_sources`, `method_entries`, `claims` and `captions`.
 
     Raises OnemaskError on an unknown key, a wrong type, a missing model or corpus file, or contradictory facts settings.
     """
@@ -259,4 +266,5 @@ def load_run(config: dict, root: Path) -> dict:
     check_facts_of_methods(config, editing_methods(root))
     check_studies(config, models, editing_methods(root))
     methods = editing_methods(root)
-    return {**config, "model_settings": models, "corpus_sources": sources, "method_entries": methods, "claims": read_claims(root)}
+    added = {"model_settings": models, "corpus_sources": sources, "method_entries": methods}
+    return {**config, **added, "claims": read_claims(root), "captions": read_captions(root)}

@@ -1,11 +1,4 @@
-"""Where does the last position look? Its attention to the subject's last token, by layer and head.
-
-Left: mean over heads, mean and standard error over facts, in the original, the edited and the pruned model. Middle and right:
-what each head gains on the original model, mean over facts; framed: the three largest changes, named above as layer.head; a bar
-marks a loss of more than a fifth of the scale; dashed: the edited layer, or the bounds of several. The paper does not look at
-attention weights: from what attention adds to the logits (figures 3 and 4) it infers overattention behind the edited layer, and
-that the mask removes it.
-"""
+"""Where does the last position look? Its attention to the subject's last token, by layer and head."""
 
 from collections.abc import Sequence
 

@@ -13,28 +13,38 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from onemask.errors import OnemaskError
+from onemask.errors import OnemaskError, reason
 from onemask.figures import style
 from onemask.files import replacing
 
 TITLE = 0.2  # height of a model's title, inches
 METADATA = {".pdf": {"CreationDate": None}, ".png": {"Software": None}}
 DPI = 200
+Rc = dict[str, object] | None
 LIBRARIES = ("matplotlib", "numpy", "pandas", "pyarrow", "contourpy", "fonttools", "kiwisolver", "pillow")
 
 
-def _styled():
-    return matplotlib.style.context(["default", style.RC])
+def _styled(rc: Rc):
+    try:
+        matplotlib.RcParams(rc or {})
+    except (KeyError, ValueError) as error:
+        raise OnemaskError("matplotlib's rcParams", reason(error), "Correct `rc` of the figure in the run's config.") from error
+    return matplotlib.style.context(["default", style.RC, rc or {}])
 
 
-def compose(draw: Callable[..., None], tables: dict[str, dict[str, object]], size: tuple[float, float]) -> Figure:
+def compose(
+    draw: Callable[..., None],
+    tables: dict[str, dict[str, object]],
+    size: tuple[float, float],
+    rc: Rc = None,
+) -> Figure:
     """One row of the figure a model: `draw(subfigure, **tables[model])`, titled when there are several.
 
-    size: width and height in inches for one model.
+    size: width and height in inches for one model; rc: matplotlib's rcParams over our style's. OnemaskError for unknown ones.
     """
     several = len(tables) > 1
     width, height = size
-    with _styled():
+    with _styled(rc):
         figure = Figure((width, (height + TITLE * several) * len(tables)), layout="constrained")
         FigureCanvasAgg(figure)
         subfigures = figure.subfigures(len(tables), 1, squeeze=False)[:, 0]
@@ -45,12 +55,12 @@ def compose(draw: Callable[..., None], tables: dict[str, dict[str, object]], siz
     return figure
 
 
-def save(figure: Figure, path: str | Path) -> None:
+def save(figure: Figure, path: str | Path, rc: Rc = None) -> None:
     """Write a figure as PDF or PNG, atomically; equal figures give equal bytes. OnemaskError for another suffix."""
     suffix = Path(path).suffix
     if suffix not in METADATA:
         raise OnemaskError("a figure's path ending in .pdf or .png", str(path), "Rename it.")
-    with _styled(), replacing(path) as temporary:
+    with _styled(rc), replacing(path) as temporary:
         figure.savefig(temporary, format=suffix[1:], dpi=DPI, metadata=METADATA[suffix])
 
 

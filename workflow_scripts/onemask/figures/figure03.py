@@ -1,10 +1,4 @@
-"""Figure 3: what MLP and attention layers add to the logits of the original and the edited fact.
-
-Top: contribution by layer, mean and standard error over facts, of MLP (left) and attention (right). Bottom: the MLP of
-the edited layer (left), and the logit as it grows from the embedding over the layers to the norm's bias (right).
-The paper: in GPT-2 XL the edited layer's MLP adds 4.55 in place of 0.13, and attention behind it adds more to the edited fact;
-MLPs behind it go on much as before.
-"""
+"""Figure 3: what MLP and attention layers add to the logits of the original and the edited fact."""
 
 from collections.abc import Mapping, Sequence
 

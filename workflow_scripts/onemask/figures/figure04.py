@@ -1,8 +1,4 @@
-"""Figure 4: MLP (left) and attention (right) contributions by layer in the original, the edited and the pruned model.
-
-Mean and standard error over facts of the logit of the original fact (original, pruned) or of the edited fact (edited).
-The paper: the mask takes away the peaks of attention behind the edited layer and leaves the MLPs on the original model's path.
-"""
+"""Figure 4: MLP (left) and attention (right) contributions by layer in the original, the edited and the pruned model."""
 
 from collections.abc import Sequence
 

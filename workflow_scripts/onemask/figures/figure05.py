@@ -1,11 +1,4 @@
-"""Figure 5: activations of the residual stream behind each layer, by hidden dimension, at the last prompt position.
-
-Top: mean absolute value over facts in the original, the edited and the pruned model, on one logarithmic scale. Bottom: how far
-the mean over facts lies from the original model's (white: not at all), on its own scale. Both scales begin at the lowest
-twentieth of their values. Where there are more dimensions than print can show, a cell shows the largest value of neighbouring
-ones. Dashed: the edited layer, or the bounds of several. The paper (GPT-2 XL): the pruned model's activations closely resemble
-the original's.
-"""
+"""Figure 5: activations of the residual stream behind each layer, by hidden dimension, at the last prompt position."""
 
 from collections.abc import Sequence
 

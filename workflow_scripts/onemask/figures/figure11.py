@@ -1,8 +1,4 @@
-"""Figure 11: the mask over the edited matrix, white where a weight is pruned and black where it is kept.
-
-The image holds every weight once (PDF); beside it stands the pruned share of each row, so that a row lost to a screen's
-resolution still shows. The paper (GPT-2 XL): to a limited extent the mask keeps to certain output dimensions.
-"""
+"""Figure 11: the mask over the edited matrix, white where a weight is pruned and black where it is kept."""
 
 import numpy as np
 import pandas as pd

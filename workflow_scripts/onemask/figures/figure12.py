@@ -1,7 +1,4 @@
-"""Figure 12: pruned share of each output dimension of the edited matrix, sorted, the five highest by number.
-
-The paper: most dimensions lose less than a tenth of their weights, the five highest over 40% (GPT-2 XL: up to 74.6%).
-"""
+"""Figure 12: pruned share of each output dimension of the edited matrix, sorted, the five highest by number."""
 
 import pandas as pd
 from matplotlib.axes import Axes

@@ -1,9 +1,4 @@
-"""Figure 13: the five output dimensions that the mask prunes most, followed through the layers of the residual stream.
-
-Mean and standard error over facts of the activation behind each layer, at the last prompt position, in the original, the edited
-and the pruned model. In brackets: pruned weights of the dimension. The paper (GPT-2 XL, Llama-3.2 3B): behind the edited layer
-the edited model departs from the original in all five, and the mask brings them back.
-"""
+"""Figure 13: the five output dimensions that the mask prunes most, followed through the layers of the residual stream."""
 
 from collections.abc import Sequence
 

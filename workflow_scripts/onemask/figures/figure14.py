@@ -1,10 +1,4 @@
-"""Figure 14: reversal by pruning without training: success rate against the share of the edited matrix that is pruned.
-
-Criteria: size of the update and of the edited weight, one by one; column norm and mean activation, by whole columns. Left:
-pruned weights are set to zero; right: restored to their values before the edit. Bands and whiskers: 95% intervals. Points:
-trained masks and a random one; these zero what they prune in both panels. The paper (GPT-2 XL, Llama-3.2 3B): pruning the
-largest updates reverses over 90% of the edits from a share of 30% on, whole columns only from 90%; its masks prune less than 10%.
-"""
+"""Figure 14: reversal by pruning without training: success rate against the share of the edited matrix that is pruned."""
 
 import numpy as np
 import pandas as pd

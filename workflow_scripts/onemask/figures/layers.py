@@ -1,10 +1,4 @@
-"""Which layer should be edited for a mask to reverse the edits? ROME at several layers, test facts.
-
-Left, against the edited layer: common key energy (what a tenth of the neurons holds of the subjects' normalised keys), editing
-success, and reversal success rate (RSR) of the mask trained at that layer, of its controls and without a mask. Right: RSR of the
-trained mask against common energy, points numbered by layer, with Spearman's rank correlation. Whiskers and brackets: 95%
-intervals.
-"""
+"""Which layer should be edited for a mask to reverse the edits? ROME at several layers, test facts."""
 
 import numpy as np
 import pandas as pd

@@ -1,9 +1,4 @@
-"""Which mask reverses most at what pruned share: trained masks beside a random mask and pruning by a fixed criterion.
-
-Against the pruned share of the edited matrix: reversal success rate, Top-1 overlap with the original model, and perplexity,
-with 95% intervals. Criteria: size of the update and of the edited weight, one by one; norm and mean activation, by whole
-columns. What they prune is set to zero (full markers) or restored to the original weights (hollow markers).
-"""
+"""Which mask reverses most at what pruned share: trained masks beside a random mask and pruning by a fixed criterion."""
 
 import numpy as np
 import pandas as pd

@@ -1,11 +1,4 @@
-"""Is it the attention? The original fact returns when outputs in the edited model are replaced by the original model's.
-
-From a layer behind the edited one on, all outputs of attention, of the MLP or of both at the last prompt position are the
-original model's; the farther right, the fewer are replaced; at "none" the model is as edited. Left: share of facts whose
-original object is again more probable than the edited one (first token). Right: share whose Top-1 token is the original model's.
-Bands: 95% intervals (Wilson). The paper replaces no outputs: it takes what attention adds to the logits (figure 3) for the
-mechanism of the edit.
-"""
+"""Is it the attention? The original fact returns when outputs in the edited model are replaced by the original model's."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,4 @@
-"""How many training edits does a mask need? Reversal success rate and Top-1 overlap against their number.
-
-Solid: held-out test facts with 95% intervals. Dashed: the edits the mask was trained on. Circled: the mask of the other figures.
-"""
+"""How many training edits does a mask need? Reversal success rate and Top-1 overlap against their number."""
 
 import numpy as np
 import pandas as pd

@@ -1,8 +1,4 @@
-"""Does a mask trained on one editor's edits reverse another's? Reversal success rate on test facts.
-
-Rows: the editor whose edits the mask was trained on. Columns: the editor whose edits it is put over; framed where both are one.
-Below, the controls: a random mask of the same pruned share, and the edits without a mask. Hatched: not measured.
-"""
+"""Does a mask trained on one editor's edits reverse another's? Reversal success rate on test facts."""
 
 import numpy as np
 import pandas as pd
