@@ -1,6 +1,7 @@
 """What tests share: random models of each family, the tiny one that knows some facts, and a finished run of it."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from transformers import (
     AutoModelForCausalLM,
     GPT2Config,
@@ -26,16 +28,17 @@ from onemask.models import FAMILIES, Model, load_model
 torch.set_num_threads(1)  # the models are tiny, and tests run side by side
 
 
-OF_THE_RUN = ("test_pipeline.py", "test_report.py", "test_archive.py", "test_slurm.py")
+OF_THE_RUN = ("test_pipeline.py", "test_report.py", "test_archive.py")  # change it, and mend it again
+OF_OTHER_RUNS = ("test_slurm.py", "test_killed.py")  # compare it with theirs
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the finished run take longest: first."""
-    items.sort(key=lambda item: item.path.name not in OF_THE_RUN)
+    """Where tests run side by side, those of the finished run, which take longest, come first, and other runs behind them."""
+    items.sort(key=lambda item: (item.path.name not in OF_THE_RUN, item.path.name in OF_OTHER_RUNS))
 
 
 class ByFile(LoadScopeScheduling):
-    """A file's tests stay together, and so do those of the finished run, which change it and mend it again."""
+    """A file's tests stay together, and so do those of the finished run."""
 
     def _split_scope(self, nodeid: str) -> str:
         name = Path(nodeid.split("::")[0]).name
@@ -139,7 +142,12 @@ def copy_of_project(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory) -> Path:
-    """The finished run."""
-    project = copy_of_project(tmp_path_factory.mktemp("project"))
-    snakemake(project)
-    return project
+    """The finished run, one for all processes that tests run in."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with FileLock(folder / "run.lock"):
+        if not (folder / "run.done").exists():
+            snakemake(copy_of_project(folder))
+            (folder / "run.done").touch()
+    return folder / "one mask"

@@ -68,7 +68,7 @@ def write_results(project: Path) -> None:
     files.write_table(STRUCTURE, "mask_structure", structure, provenance)
     files.write_table(TABLE, "key_energy", [{"layer": 0, "common_energy": 0.5, "cosine": 0.1, "subjects": 3}], provenance)
     row = {"model": "m", "method": "rome", "label": "M", "title": "ROME", "split": "test", "layers": [0]}
-    params = Named(name="figure12", rows=[row], seed=0, as_released=False, code="not needed")
+    params = Named(name="figure12", rows=[row], seed=0, as_released=False, style={}, code="not needed")
     output = Named(zip(SUFFIXES, FIGURE, strict=True))
     draw_figure.main(SimpleNamespace(input=Named(structure=[STRUCTURE]), params=params, output=output))
     for second, job in enumerate(JOBS):
@@ -186,13 +186,13 @@ def test_a_figure_that_is_not_what_its_table_draws_is_named_though_the_manifest_
 
 
 def test_another_library_is_named_where_a_figure_differs(unpacked):
-    record = unpacked / FIGURE[3]
+    record = unpacked / FIGURE[2]
     made = json.loads(record.read_text())
     made["versions"]["matplotlib"] = "3.0.0"
     record.write_text(json.dumps(made))
     flip(unpacked / FIGURE[1])
     accept(unpacked, FIGURE[1])
-    accept(unpacked, FIGURE[3])
+    accept(unpacked, FIGURE[2])
     here = draw_figure.versions()["matplotlib"]
     assert f"differs: {FIGURE[1]}, drawn with matplotlib {here} instead of 3.0.0" in verify(unpacked).stderr
 
@@ -201,7 +201,7 @@ def test_a_figure_that_cannot_be_drawn_is_named(unpacked):
     (unpacked / STRUCTURE).write_bytes(b"no Parquet")
     accept(unpacked, STRUCTURE)
     run = verify(unpacked)
-    assert run.returncode == 1 and f"cannot be drawn: {FIGURE[3]}: expected a whole Parquet file" in run.stderr
+    assert run.returncode == 1 and f"cannot be drawn: {FIGURE[2]}: expected a whole Parquet file" in run.stderr
 
 
 @pytest.mark.parametrize("wanted", [[], ["edits"], ["masks"], ["edits", "masks"]])

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from conftest import FACTS
+from onemask.batching import Journal
 from onemask.edits import BatchEdit, FactoredEdits, LayerEdits
 from onemask.errors import OnemaskError
 from onemask.masks import Mask, pruned_share, random_mask, random_mask_by_output, read_mask, write_mask
@@ -91,7 +92,7 @@ def test_only_the_main_mask_has_all_controls(model):
 def test_perplexity_is_measured_once_where_no_edit_makes_a_difference(model):
     windows = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]])
     edits, cases = LayerEdits(some_edits(model)), pd.DataFrame({"case_id": [0, 1, 2, 3]})
-    found = measure(model, windows, cases, edits, list(states(model, edits).values()))
+    found = measure(model, windows, cases, edits, list(states(model, edits).values()), Journal())
     count = found.groupby("state").size().to_dict()
     once = {"original": 1, "layer_zeroed": 1, "unedited_masked": 1}
     assert count == {name: once.get(name, len(FACTS)) for name in count} and len(count) == 9
@@ -103,8 +104,25 @@ def test_perplexity_is_measured_once_where_no_edit_makes_a_difference(model):
             ]
         row = found[(found["state"] == name) & found["case_id"].isin([-1, 2])]
         assert row["nll"].iloc[0] == pytest.approx(np.mean(losses), rel=1e-7)
-    everything = measure(model, windows, cases, together(model), [State("edited", together(model).update)])
+    everything = measure(model, windows, cases, together(model), [State("edited", together(model).update)], Journal())
     assert everything["case_id"].tolist() == [-1]
+
+
+def test_perplexity_takes_up_the_edits_that_are_done(model, tmp_path):
+    windows, edits = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]]), LayerEdits(some_edits(model))
+    cases, shown = pd.DataFrame({"case_id": [0, 1, 2, 3]}), list(states(model, edits).values())
+    journal, seen = Journal(tmp_path / "batches", "this run"), []
+
+    def killed(done):
+        seen.append(done)
+        if seen == [1, 2]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(model, windows, cases, edits, shown, journal, killed)
+    assert len(list((tmp_path / "batches").iterdir())) == 2
+    resumed = measure(model, windows, cases, edits, shown, journal)
+    pd.testing.assert_frame_equal(resumed, measure(model, windows, cases, edits, shown, Journal()))
 
 
 def test_random_masks_remove_as_much():

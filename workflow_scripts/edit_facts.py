@@ -1,7 +1,5 @@
 """Edit facts of one split with one method: one relation's, each on its own, or all at once."""
 
-from pathlib import Path
-
 import job
 from onemask.batching import Journal
 from onemask.edit_tables import edits_table
@@ -32,10 +30,7 @@ def main(smk):
         facts.to_dict("records"),
         templates,
         read_second_moments(smk.input.moments, model, smk.params.layers),
-        Journal(
-            Path(smk.output.edits + ".batches"),
-            job.digest([source, templates, facts.to_json(), *(sha256(path) for path in smk.input.moments)]),
-        ),
+        Journal.beside(smk.output.edits, [source, templates, facts.to_json(), *map(sha256, smk.input.moments)]),
         job.Progress(len(facts), "edits"),
     )
     edited = edit(task, smk.params.method, smk.params.settings, smk.params.editor, smk.params.easyeditor)

@@ -1,7 +1,5 @@
 """Edit test facts again, under the active mask."""
 
-from pathlib import Path
-
 import job
 from onemask.batching import Journal
 from onemask.blocking import block
@@ -25,11 +23,9 @@ def main(smk):
         facts.to_dict("records"),
         choose(read_table(smk.input.templates, "templates"), smk.params.settings["templates"]),
         read_second_moments(smk.input.moments, model, smk.params.layers),
-        Journal(
-            Path(smk.output.blocking + ".batches"),
-            job.digest(
-                [source, *(sha256(path) for path in (smk.input.edits, smk.input.mask, smk.input.templates, *smk.input.moments))]
-            ),
+        Journal.beside(
+            smk.output.blocking,
+            [source, *map(sha256, (smk.input.edits, smk.input.mask, smk.input.templates, *smk.input.moments))],
         ),
         job.Progress(len(facts), "edits"),
     )

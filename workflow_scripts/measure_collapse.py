@@ -1,7 +1,5 @@
 """Measure the perplexity of every test edit, and under the mask of those where it is worst."""
 
-from pathlib import Path
-
 import job
 from onemask.batching import Journal
 from onemask.corpus import windows
@@ -20,8 +18,8 @@ def main(smk):
     mask = read_mask(smk.input.mask, model, edits)
     text = windows(model.tokenizer, read_table(smk.input.corpus, "corpus"), "perplexity", smk.params.tokens, smk.params.window)
     source = job.provenance(smk, model.info)
-    made_from = [source, text.tolist(), *(sha256(path) for path in (*smk.input.edits, smk.input.mask))]
-    journal = Journal(Path(smk.output.perplexity + ".batches"), job.digest(made_from))
+    made_from = [source, text.tolist(), *map(sha256, (*smk.input.edits, smk.input.mask))]
+    journal = Journal.beside(smk.output.perplexity, made_from)
     cases = table["case_id"].unique()
     progress = job.Progress(len(cases), "edits")
     measured = collapse(model, text, cases, edits, shown(edits, mask), smk.params.worst, journal, progress)

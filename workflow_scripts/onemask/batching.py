@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from onemask.errors import OnemaskError, reason
+from onemask.files import digest
 from onemask.tensor_files import read_tensors, write_tensors
 
 
@@ -21,6 +22,11 @@ class Journal:
 
     folder: Path | None = None
     fingerprint: str = ""
+
+    @classmethod
+    def beside(cls, output: str, made_from: object) -> "Journal":
+        """The journal of a job that writes `output`, for runs in which all that it is made from is the same."""
+        return cls(Path(output + ".batches"), digest(made_from))
 
     def _path(self, batch: list[int]) -> Path:
         return self.folder / f"{hashlib.sha256(json.dumps(batch).encode()).hexdigest()[:16]}.safetensors"

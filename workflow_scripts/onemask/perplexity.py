@@ -69,24 +69,33 @@ def measure(
     cases: pd.DataFrame,
     edits: LayerEdits,
     states: list[State],
+    journal: Journal,
     progress: Callable[[int], None] = lambda done: None,
 ) -> pd.DataFrame:
-    """The `perplexity` table: every state of every edit, or once (case_id -1) where no single edit makes a difference."""
+    """The `perplexity` table: every state of every edit, or once (case_id -1) where no single edit makes a difference.
+
+    cases: a row an edit or more, with `case_id`. Each edit done is kept in the journal.
+    """
     length = torch.tensor([windows.shape[1]])
     unedited = [split_at(model, edits.layer, Padded(ids[None], length)) for ids in windows]
     with edits.others_applied(model):
         edited = [split_at(model, edits.layer, Padded(ids[None], length)) for ids in windows] if edits.others else unedited
+    fixed, varying = ([state for state in states if state.varies == varies] for varies in (False, True))
+
+    def nll(state: State) -> float:
+        return mean_nll(model, unedited if state.update is None else edited, windows, state)
+
+    def compute(group: list[int]) -> dict[str, Tensor]:
+        return {"nll": torch.tensor([[nll(state[group]) for state in varying]], dtype=torch.float64)}
+
+    rows = [(-1, state.name, nll(state[[0]])) for state in fixed]
+    if varying:
+        names = cases["case_id"].unique()
+        found = run_batches([[row] for row in range(len(names))], compute, journal, progress)["nll"].tolist()
+        rows += [
+            (case, state.name, value)
+            for case, values in zip(names, found, strict=True)
+            for state, value in zip(varying, values, strict=True)
+        ]
     tokens = windows.shape[0] * (windows.shape[1] - 1)
-    rows = []
-
-    def add(case: int, state: State) -> None:
-        nll = mean_nll(model, unedited if state.update is None else edited, windows, state)
-        rows.append({"case_id": case, "state": state.name, "nll": nll, "tokens": tokens})
-
-    for state in (state for state in states if not state.varies):
-        add(-1, state[[0]])
-    for i, case in enumerate(cases["case_id"].unique() if any(state.varies for state in states) else []):
-        for state in (state for state in states if state.varies):
-            add(case, state[[i]])
-        progress(i + 1)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["case_id", "state", "nll"]).assign(tokens=tokens)
