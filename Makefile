@@ -4,7 +4,7 @@ SNAKEMAKE = .venv/bin/snakemake
 
 RUN ?= demo
 
-.PHONY: help demo demo-all studies archive test test-slurm clean
+.PHONY: help demo demo-all studies archive test test-slurm docs clean
 
 help:
 	@echo "make demo     install into .venv and run the main job (config/demo.yaml)"
@@ -13,7 +13,13 @@ help:
 	@echo "make archive  pack a finished run for reviewers: RUN=demo, with edits and masks too: WITH=\"edits masks\""
 	@echo "make test     install into .venv and run every test"
 	@echo "make test-slurm  send all of config/test.yaml through SLURM on this machine (as root, Debian)"
+	@echo "make docs     draw docs/rulegraph.svg anew (Graphviz)"
 	@echo "make clean    remove results and caches, keep .venv"
+	@echo
+	@echo "One table or figure, with what it needs: .venv/bin/snakemake figure06 --configfile config/demo.yaml, where figure06 may be"
+	@if [ -e .venv/.installed ]; then \
+	  $(SNAKEMAKE) --list-target-rules --quiet --configfile config/demo.yaml config/demo_all.yaml config/demo_studies.yaml | \
+	  grep -v '^Using' | paste -sd ' ' | fold -sw 110 | sed 's/^/  /'; else echo "  (after the first make demo or make test: every name)"; fi
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -57,6 +63,9 @@ test: .venv/.installed .venv/.easyeditor .venv/.chromium .venv/.slurm
 	.venv/bin/snakefmt --check Snakefile rules
 	.venv/bin/snakemake --lint --configfile config/test.yaml
 	.venv/bin/python -m pytest -n 2
+
+docs: .venv/.installed
+	$(SNAKEMAKE) rulegraph --forcerun rulegraph --configfile config/demo.yaml
 
 clean:
 	rm -rf results tests/.cache .snakemake

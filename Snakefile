@@ -20,6 +20,7 @@ include: "rules/figures.smk"
 include: "rules/claims.smk"
 include: "rules/provenance.smk"
 include: "rules/report.smk"
+include: "rules/docs.smk"
 
 
 rule all:

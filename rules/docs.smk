@@ -1,0 +1,21 @@
+# needs: Graphviz
+# produces: docs/rulegraph.svg, which the README shows
+
+
+rule rulegraph:
+    output:
+        svg="docs/rulegraph.svg",
+    params:
+        snakefile=str(ROOT / "Snakefile"),
+        configs=[str(path) for path in workflow.configfiles],
+        code=code("draw_rulegraph.py"),
+    log:
+        f"{RUN}/logs/rulegraph.log",
+    conda:
+        "../envs/workflow.yaml"
+    threads: 1
+    resources:
+        mem_mb=doubled_each_attempt(800),
+    localrule: True
+    script:
+        "../workflow_scripts/draw_rulegraph.py"
