@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -92,3 +93,16 @@ def test_an_environment_holds_what_its_scripts_import_and_nothing_else(name):
     held, needed = set(packages(name)), needed - NEVER_CALLED.get(name, set())
     assert needed <= held | {"easyeditor"} | ({"numpy"} if "pandas" in held else set()), needed - held
     assert held - needed <= set(BEHIND[name]), held - needed
+
+
+def resolve(requirements: dict[str, str]) -> subprocess.CompletedProcess:
+    """What pip's resolver says of versions, given no packages but those installed here."""
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--quiet"]
+    return subprocess.run([*command, *(f"{name}=={version}" for name, version in requirements.items())], capture_output=True)
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_an_environments_versions_go_together(name):
+    found = packages(name)
+    assert resolve(found).returncode == 0
+    assert resolve(found | {next(iter(found)): "0.0.1"}).returncode != 0

@@ -90,7 +90,10 @@ def make_at(folder: Path) -> None:
         resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
     )  # fmt: skip
     network = GPT2LMHeadModel(size)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
     train(network, tokenizer, texts)
+    torch.set_num_threads(threads)
     network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (CACHE / "tiny-corpus.txt").write_text("\n\n".join(" . ".join(texts[i : i + 6]) for i in range(0, len(texts), 6)))
