@@ -354,5 +354,8 @@ def test_bad_settings_stop_with_one_clear_line(project, part, settings, message)
     (project / "config/bad.yaml").write_text(yaml.safe_dump(config))
     run = snakemake(project, config="bad", check=False)
     assert run.returncode != 0
-    assert message in run.stdout + run.stderr
+    said = run.stdout + run.stderr
+    assert message in said
+    if part == "editing":  # told by a job, of which the error names the log
+        assert re.search(r"Error in rule edit_facts:(\n    .*)*\n    log: results/bad/tiny-gpt2/.*/edit_facts/.*\.log", said)
     assert not list(project.glob("results/bad/**/edits/**/*.parquet"))

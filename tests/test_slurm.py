@@ -31,6 +31,8 @@ def unmet() -> str | None:
     """Why there can be no cluster here."""
     if os.getuid():
         return "SLURM is started by root"
+    if (conf := Path("/etc/slurm/slurm.conf")).exists() and "one_machine.sh" not in conf.read_text():
+        return "this machine has a SLURM of its own"
     missing = [name for name in ("munged", "slurmctld", "slurmd", "sbatch") if not shutil.which(name)]
     return f"no {', '.join(missing)}: they come from Debian where apt-get can be used" if missing else None
 
