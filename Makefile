@@ -60,6 +60,7 @@ test-slurm: .venv/.installed .venv/.slurm
 test: .venv/.installed .venv/.easyeditor .venv/.chromium .venv/.slurm
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/ty check
 	.venv/bin/snakefmt --check Snakefile rules
 	.venv/bin/snakemake --lint --configfile config/test.yaml
 	.venv/bin/python -m pytest -n 2

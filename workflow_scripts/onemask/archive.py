@@ -9,7 +9,6 @@ import tarfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from onemask import crate
 from onemask.errors import OnemaskError
@@ -39,7 +38,7 @@ class Entry:
 
     source: bytes | Path
 
-    def open(self) -> BinaryIO:
+    def open(self) -> io.BufferedReader | io.BytesIO:
         return self.source.open("rb") if isinstance(self.source, Path) else io.BytesIO(self.source)
 
     @property
@@ -71,7 +70,9 @@ def read_commit(root: Path) -> crate.Commit:
 def read_code(root: Path) -> dict[str, Entry]:
     """All regular files of the checked-out commit, under code/."""
     with tarfile.open(fileobj=io.BytesIO(git(root, "archive", "--format=tar", "HEAD"))) as tar:
-        return {f"code/{member.name}": Entry(tar.extractfile(member).read()) for member in tar if member.isfile()}
+        return {
+            f"code/{member.name}": Entry(file.read()) for member in tar if member.isfile() and (file := tar.extractfile(member))
+        }
 
 
 def part_of(path: str, run: str) -> str | None:

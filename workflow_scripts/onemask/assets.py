@@ -10,7 +10,7 @@ import tempfile
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -129,7 +129,7 @@ def link_local(source: Path, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
+def replacing_folder(path: Path) -> Generator[Path, None, None]:
     """Give a temporary folder beside `path` and rename it to `path` only when the block ends well.
 
     Raises OnemaskError when the disk is full or the place cannot be written.

@@ -1,7 +1,7 @@
 """How much the last prompt position attends to the subject's last token, where an edit writes: weights by layer and head."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 import pandas as pd
 import torch
@@ -34,7 +34,7 @@ def weights_of(query: Tensor, keys: Tensor, mask: Tensor, scaling: float, at: Te
 
 
 @contextlib.contextmanager
-def recorded(model: Model, at: Tensor) -> Iterator[list[Tensor]]:
+def recorded(model: Model, at: Tensor) -> Generator[list[Tensor], None, None]:
     """Within the block every attention layer that runs adds its `weights_of` position `at` to the list."""
     found: list[Tensor] = []
 

@@ -28,23 +28,24 @@ class Journal:
         """The journal of a job that writes `output`, for runs in which all that it is made from is the same."""
         return cls(Path(output + ".batches"), digest(made_from))
 
-    def _path(self, batch: list[int]) -> Path:
-        return self.folder / f"{hashlib.sha256(json.dumps(batch).encode()).hexdigest()[:16]}.safetensors"
+    def _path(self, batch: list[int]) -> Path | None:
+        return self.folder and self.folder / f"{hashlib.sha256(json.dumps(batch).encode()).hexdigest()[:16]}.safetensors"
 
     def read(self, batch: list[int]) -> dict[str, Tensor] | None:
         """What `write` kept of this batch of facts, or None where there is nothing, or nothing whole, of this run."""
-        if self.folder is None or not self._path(batch).is_file():
+        path = self._path(batch)
+        if path is None or not path.is_file():
             return None
         try:
-            tensors, metadata = read_tensors(self._path(batch), "a batch")
+            tensors, metadata = read_tensors(path, "a batch")
         except OnemaskError:
             return None
         return tensors if metadata["fingerprint"] == self.fingerprint else None
 
     def write(self, batch: list[int], tensors: dict[str, Tensor]) -> None:
         """Keep a finished batch."""
-        if self.folder is not None:
-            write_tensors(self._path(batch), tensors, {"fingerprint": self.fingerprint})
+        if path := self._path(batch):
+            write_tensors(path, tensors, {"fingerprint": self.fingerprint})
 
     def clear(self) -> None:
         """Forget everything, at the end of the job."""

@@ -4,10 +4,12 @@ import difflib
 import functools
 import math
 from pathlib import Path
+from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import best_match
+from jsonschema.protocols import Validator
 from referencing import Registry, Resource
 
 from onemask.errors import OnemaskError
@@ -28,7 +30,7 @@ def _is_number(_, value: object) -> bool:
     return _is_integer(_, value) or isinstance(value, float) and math.isfinite(value)
 
 
-def _filling_defaults() -> type[Draft202012Validator]:
+def _filling_defaults() -> type[Validator]:
     """A validator that writes a property's `default` where the instance lacks it, before the checks of its siblings."""
     properties = Draft202012Validator.VALIDATORS["properties"]
 
@@ -44,7 +46,7 @@ def _filling_defaults() -> type[Draft202012Validator]:
     return validators.extend(Draft202012Validator, {"properties": fill}, type_checker=types)
 
 
-def read_yaml(path: Path) -> dict:
+def read_yaml(path: Path) -> Any:
     """A YAML file's content; OnemaskError when it cannot be read."""
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)

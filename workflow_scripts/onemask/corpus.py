@@ -30,7 +30,7 @@ def wiki_articles(dump: Path) -> Iterator[tuple[str, str]]:
             code = mwparserfromhell.parse(markup)
             for tag in code.filter_tags(recursive=False, matches=lambda node: str(node.tag) in {"ref", "table", "gallery"}):
                 code.remove(tag)
-            yield element.findtext(f"{space}title"), code.strip_code().strip()
+            yield element.findtext(f"{space}title", ""), code.strip_code().strip()
         element.clear()
 
 

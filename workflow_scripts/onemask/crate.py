@@ -69,9 +69,8 @@ def describe(
     crate.metadata.extra_contexts.append(TERMS)
     crate.metadata.extra_terms.update(CODE_TERMS)
     _describe_root(crate, run, commit)
-    for name, file in files.items():
-        crate.add_file(dest_path=name, properties=_properties(name, file))
-    _file(crate, "README.md")["about"] = crate.root_dataset
+    added = {name: crate.add_file(dest_path=name, properties=_properties(name, file)) for name, file in files.items()}
+    added["README.md"]["about"] = crate.root_dataset
     workflow = _add_workflow(crate, commit, files, versions)
     _add_run(crate, root, run, jobs, workflow)
     return b"".join(chunk for _, chunk in crate.metadata.stream())
@@ -128,7 +127,7 @@ def _add_workflow(crate: ROCrate, commit: Commit, files: dict[str, File], versio
         for package, version in versions
     ]
     environments = [name for name in files if name.startswith("code/envs/") and name.endswith(".yaml")]
-    workflow["buildInstructions"] = _compact([_file(crate, name) for name in environments])
+    workflow["buildInstructions"] = _compact([file for name in environments if (file := _file(crate, name))])
     return workflow
 
 
@@ -190,7 +189,9 @@ def _add_job(crate: ROCrate, root: Path, job: Job, workflow: Entity) -> Entity:
         for column, unit in UNITS.items()
         if usage[column] not in NOT_MEASURED
     ]
-    _file(crate, job.benchmark)["about"] = action
+    timings = _file(crate, job.benchmark)
+    assert timings is not None, "every job's benchmark is in the archive"
+    timings["about"] = action
     return action
 
 

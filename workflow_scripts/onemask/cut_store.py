@@ -63,10 +63,10 @@ def cut_texts(model: Model, layer: int, texts: list[list[int]], cache_mb: int = 
     starts = torch.tensor([0, *lengths]).cumsum(0)[:-1]
     dtype, tokens = model.weight(layer).dtype, sum(lengths)
     size = tokens * (model.d_mlp + model.d_model) * dtype.itemsize / 1e6
-    mapped = file is not None and size > cache_mb
-    logging.info("the input of layer %d for %d texts: %.0f MB %s", layer, len(texts), size, "on disk" if mapped else "in memory")
+    file = file if size > cache_mb else None
+    logging.info("the input of layer %d for %d texts: %.0f MB %s", layer, len(texts), size, "on disk" if file else "in memory")
     keys, base = (
-        _room(tokens * width, dtype, file.with_name(f"{file.name}.{name}") if mapped else None, model.device).view(tokens, width)
+        _room(tokens * width, dtype, file.with_name(f"{file.name}.{name}") if file else None, model.device).view(tokens, width)
         for name, width in (("keys", model.d_mlp), ("base", model.d_model))
     )
     for group in batches(lengths, BATCH_TOKENS):

@@ -210,7 +210,7 @@ def cut_at_lookup(
         run_blocks(model, hidden[:, :before], range(layer + 1, model.layers), mask, positions[:, :before], cache)
         kept = cache.recorded
     else:
-        kept = {at: tuple(part[template] for part in pair) for at, pair in kept.items() if at > layer}
+        kept = {at: (keys[template], values[template]) for at, (keys, values) in kept.items() if at > layer}
     at = (lookup[:, None] + torch.arange(length, device=device)).clamp(max=ids.shape[1] - 1)
     prefix = int((known + lookup).max())
     valid = torch.arange(prefix, device=device)[None] >= prefix - (known + lookup)[:, None]

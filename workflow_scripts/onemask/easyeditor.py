@@ -16,10 +16,11 @@ import importlib
 import importlib.util
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,6 +61,7 @@ def rome_factors(
     known = _known(model, settings, [settings.layer]) | {"mom2_adjustment": settings.mom2_adjustment}
 
     def inverse(*_, **__) -> Tensor:
+        assert moment is not None, "asked for under mom2_adjustment only"
         # in float64, then as EasyEdit casts it: to the precision of the key it is multiplied with
         return moment.double().inverse().to(model.device, model.weight(settings.layer).dtype)
 
@@ -90,7 +92,8 @@ def memit_factors(
     layers = list(settings.layers)
     if missing := [layer for layer in layers if layer not in moments]:
         raise OnemaskError(f"a second moment of each of the layers {layers}", f"none of {missing}", "Give `moments` of all.")
-    known = _known(model, settings, layers) | {"mom2_adjustment": True, "mom2_update_weight": settings.mom2_update_weight}
+    known = _known(model, settings, layers)
+    known |= {"mom2_adjustment": True, "mom2_update_weight": settings.mom2_update_weight}
     by_name = {known["rewrite_module_tmp"].format(layer): moments[layer] for layer in layers}
     # no second type when there is but one template: the mean of no keys would be NaN
     types = [list(templates[:1]), list(templates[1:])] if len(templates) > 1 else [list(templates)]
@@ -153,7 +156,7 @@ def _trace(said: str) -> list[float]:
     return losses
 
 
-def _known(model: Model, settings, layers: list[int]) -> dict:
+def _known(model: Model, settings, layers: list[int]) -> dict[str, Any]:
     """EasyEdit's hyperparameters by their names there, of both methods and of all its versions known to us."""
     family = model.family
     # It looks parameters up in named_parameters(), which lists a head tied to the embedding under the embedding's name only.
@@ -180,7 +183,7 @@ def _known(model: Model, settings, layers: list[int]) -> dict:
     }
 
 
-def _hyperparameters(kind: type, known: dict):
+def _hyperparameters(kind, known: dict):
     """An instance of EasyEdit's dataclass `kind`: what is known by name, None for other fields without a default."""
     fields = dataclasses.fields(kind)
     given = {field.name: known[field.name] for field in fields if field.name in known}
@@ -190,7 +193,7 @@ def _hyperparameters(kind: type, known: dict):
 
 
 @contextlib.contextmanager
-def _adapted(model: Model, layers: list[int], location: str | None) -> Iterator[SimpleNamespace]:
+def _adapted(model: Model, layers: list[int], location: str | None) -> Generator[SimpleNamespace, None, None]:
     """Within the block EasyEdit is imported and finds the model, its tokenizer and its device as it wants them."""
     with contextlib.ExitStack() as stack:
         easyedit = stack.enter_context(_imported(location))
@@ -209,7 +212,7 @@ def _package_folder(location: str | None) -> Path:
     """The folder of the package `easyeditor`, found without running it; OnemaskError when there is none."""
     if location is None:
         spec = importlib.util.find_spec("easyeditor")
-        folders = [Path(folder) for folder in (spec and spec.submodule_search_locations) or []]
+        folders = [Path(folder) for folder in (spec.submodule_search_locations if spec else None) or []]
         wanted, where = "EasyEdit", "this environment"
     else:
         folders = [Path(location) / "easyeditor"]
@@ -229,7 +232,7 @@ def _light_package(name: str, folder: Path) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _imported(location: str | None) -> Iterator[SimpleNamespace]:
+def _imported(location: str | None) -> Generator[SimpleNamespace, None, None]:
     """EasyEdit's modules `rome` and `memit` (each method's main one) and `compute_u`.
 
     The package's own __init__ imports every method, with dozens of dependencies; empty packages stand in for it and for
@@ -249,8 +252,8 @@ def _imported(location: str | None) -> Iterator[SimpleNamespace]:
             advice = f"Install what EasyEdit imports (`pip install {(error.name or 'it').partition('.')[0]}`)."
             raise OnemaskError(f"EasyEdit in {folder} to be importable", str(error), advice) from error
         for module in modules.values():
-            if not Path(module.__file__).resolve().is_relative_to(folder):
-                raise OnemaskError(f"EasyEdit's modules from {folder}", module.__file__, "Uninstall the other one.")
+            if not module.__file__ or not Path(module.__file__).resolve().is_relative_to(folder):
+                raise OnemaskError(f"EasyEdit's modules from {folder}", str(module.__file__), "Uninstall the other one.")
         yield SimpleNamespace(**modules)
     finally:
         _LOADED[folder] = _take_modules()
@@ -263,7 +266,7 @@ def _take_modules() -> dict[str, ModuleType]:
 
 
 @contextlib.contextmanager
-def _replaced(owner, **attributes) -> Iterator[None]:
+def _replaced(owner, **attributes) -> Generator[None, None, None]:
     """Within the block, attributes of a module or an object have other values; OnemaskError when it lacks one."""
     if missing := [name for name in attributes if not hasattr(owner, name)]:
         advice = f"Use the version that is known: {WHEEL}."
@@ -279,7 +282,7 @@ def _replaced(owner, **attributes) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _tokenizer(tokenizer) -> Iterator[None]:
+def _tokenizer(tokenizer) -> Generator[None, None, None]:
     """Padding on the right with any token: EasyEdit pads all it runs, and its indices count from the left.
 
     And no token types: it passes on all the tokenizer returns, and GPT-2 would add an embedding for them.
@@ -291,7 +294,7 @@ def _tokenizer(tokenizer) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _kept(model: Model, layers: list[int]) -> Iterator[None]:
+def _kept(model: Model, layers: list[int]) -> Generator[None, None, None]:
     """Weights of the edited layers and requires_grad of all parameters are afterwards as before, even after an error."""
     flags = [(parameter, parameter.requires_grad) for parameter in model.network.parameters()]
     try:
@@ -309,18 +312,18 @@ class _Devices(TorchFunctionMode):
         super().__init__()
         self.device = device
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function is torch.device:  # its parts mean nothing one by one: torch.device("cuda", 0)
-            return self._real(function(*args, **(kwargs or {})))
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is torch.device:  # its parts mean nothing one by one: torch.device("cuda", 0)
+            return self._real(func(*args, **(kwargs or {})))
         args = [self._real(value) for value in args]
-        return function(*args, **{name: self._real(value) for name, value in (kwargs or {}).items()})
+        return func(*args, **{name: self._real(value) for name, value in (kwargs or {}).items()})
 
     def _real(self, value):
         return self.device if isinstance(value, str | torch.device) and str(value).startswith("cuda") else value
 
 
 @contextlib.contextmanager
-def _tuples(model: Model) -> Iterator[None]:
+def _tuples(model: Model) -> Generator[None, None, None]:
     """Within the block, forward hooks put on a transformer block see its output as the tuple it was in transformers 4.
 
     MEMIT's hooks index that tuple; what they return is unpacked again, since the model now expects a tensor.

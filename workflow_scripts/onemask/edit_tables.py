@@ -1,6 +1,8 @@
 """Edits as tables: factors and scores by fact, and back from a table to tensors."""
 
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -63,7 +65,7 @@ def edits_table(model: Model, facts: pd.DataFrame, edited: Edited, together: boo
     return pd.concat(rows, ignore_index=True)
 
 
-def read_edits(paths: list[str]) -> pd.DataFrame:
+def read_edits(paths: Sequence[str | Path]) -> pd.DataFrame:
     """The edits of several `edits` files without the failed ones, which are logged; OnemaskError when none is left."""
     table = read_tables(paths, "edits")
     failed = table.loc[table["failure"] != "", "case_id"].unique()

@@ -6,7 +6,7 @@ edited together make one update for every row.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -114,12 +114,14 @@ def product(
 
 
 @contextlib.contextmanager
-def edited_layer(model: Model, layer: int, update: Update | None = None, keep: Tensor | None = None) -> Iterator[None]:
+def edited_layer(
+    model: Model, layer: int, update: Update | None = None, keep: Tensor | None = None
+) -> Generator[None, None, None]:
     """Within the block, `layer` of the model computes with `update` (row i of a batch under edit i) and mask `keep`."""
 
     def replace(module, args, output):
-        changed = product(args[0], model.weight(layer), update, keep)
-        return changed if model.bias(layer) is None else changed + model.bias(layer)
+        changed, bias = product(args[0], model.weight(layer), update, keep), model.bias(layer)
+        return changed if bias is None else changed + bias
 
     hook = model.matrix(layer).register_forward_hook(replace)
     try:
@@ -129,7 +131,7 @@ def edited_layer(model: Model, layer: int, update: Update | None = None, keep: T
 
 
 @contextlib.contextmanager
-def weights_restored(model: Model, layers: Iterable[int]) -> Iterator[None]:
+def weights_restored(model: Model, layers: Iterable[int]) -> Generator[None, None, None]:
     """Whatever the block does to W of `layers`, afterwards each is what it was, bit for bit."""
     saved = {layer: model.weight(layer).clone() for layer in layers}
     try:
@@ -149,7 +151,7 @@ def write_edits(model: Model, edits: Iterable[FactoredEdits]) -> None:
 
 
 @contextlib.contextmanager
-def applied(model: Model, edits: Iterable[FactoredEdits]) -> Iterator[None]:
+def applied(model: Model, edits: Iterable[FactoredEdits]) -> Generator[None, None, None]:
     """Within the block the model is edited by the sum of all edits; afterwards its weights are what they were."""
     edits = list(edits)
     with weights_restored(model, {part.layer for part in edits}):
@@ -158,7 +160,7 @@ def applied(model: Model, edits: Iterable[FactoredEdits]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def masked_weight(model: Model, layer: int, keep: Tensor) -> Iterator[None]:
+def masked_weight(model: Model, layer: int, keep: Tensor) -> Generator[None, None, None]:
     """Within the block the layer's W is W * K, whatever reads it; afterwards W is what it was."""
     with weights_restored(model, [layer]):
         with torch.no_grad():
@@ -190,7 +192,8 @@ class LayerEdits:
     def shape(self) -> tuple[int, int]:
         """(d_model, d_mlp) of the edited matrix."""
         update = self.update
-        return tuple(update.matrix.shape) if isinstance(update, BatchEdit) else (update.r.shape[2], update.u.shape[2])
+        rows, columns = update.matrix.shape if isinstance(update, BatchEdit) else (update.r.shape[2], update.u.shape[2])
+        return rows, columns
 
     def __getitem__(self, rows) -> "LayerEdits":
         return LayerEdits(self.update[rows], self.others)

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +22,7 @@ PACKAGES = ("torch", "transformers", "numpy", "pandas", "pyarrow", "scipy")
 
 
 @contextlib.contextmanager
-def writing(path: str | Path) -> Iterator[None]:
+def writing(path: str | Path) -> Generator[None, None, None]:
     """Within the block, a full disk or a place that cannot be written is an OnemaskError that names `path`."""
     try:
         yield
@@ -32,7 +32,7 @@ def writing(path: str | Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path) -> Generator[Path, None, None]:
     """Give a temporary name beside `path` and rename it to `path` only when the block ends well."""
     path = Path(path)
     with writing(path):
@@ -92,7 +92,7 @@ def write_table(path: str | Path, schema: str, rows: pd.DataFrame | list[dict], 
 
 
 @contextlib.contextmanager
-def _parquet(path: str | Path) -> Iterator[None]:
+def _parquet(path: str | Path) -> Generator[None, None, None]:
     """Within the block, a Parquet file that cannot be read is an OnemaskError that names it."""
     if not Path(path).is_file():
         raise OnemaskError(f"a whole Parquet file at {path}", "no such file", "Correct the path, or run again to make it.")
@@ -123,7 +123,7 @@ def read_table(path: str | Path, schema: str) -> pd.DataFrame:
         return table.to_pandas()
 
 
-def read_tables(paths: list[str], schema: str) -> pd.DataFrame:
+def read_tables(paths: Sequence[str | Path], schema: str) -> pd.DataFrame:
     """Concatenate several files of one schema, in the order given."""
     return pd.concat([read_table(path, schema) for path in paths], ignore_index=True)
 

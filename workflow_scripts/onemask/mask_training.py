@@ -284,6 +284,7 @@ def step(
     sparsity = parametrisation.pruned(state.theta, soft)
     penalty = now.weight * torch.relu(sparsity - settings.s_max)
     state.optimiser.zero_grad()
+    assert keep.grad is not None, "backward leaves the gradient there"
     ((soft * keep.grad).sum() + penalty).backward()
     loss = restoration + float(penalty.detach()) + settings.beta_kl * divergence
     norm = float(torch.nn.utils.clip_grad_norm_([state.theta], settings.gradient_clip))

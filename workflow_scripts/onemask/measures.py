@@ -27,7 +27,7 @@ def relation_by_case(table: pd.DataFrame) -> pd.Series:
     return table.drop_duplicates("case_id").set_index("case_id")["relation_id"]
 
 
-def measure(metric: str, values: pd.Series, relations: pd.Series, seed: int, **key: object) -> list[dict]:
+def measure(metric: str, values: pd.Series, relations: pd.Series, seed: int, **key: str) -> list[dict]:
     """Rows of the mean over all facts (relation "all") and over each relation, none where there is no fact.
 
     `key` fills model, method, mask, split.
@@ -48,7 +48,7 @@ def measure(metric: str, values: pd.Series, relations: pd.Series, seed: int, **k
     return rows
 
 
-def single(metric: str, value: float, n: int, seed: int, relation: str = "all", **key: object) -> dict:
+def single(metric: str, value: float, n: int, seed: int, relation: str = "all", **key: str) -> dict:
     """One row without an interval (a count, a share of weights, a p-value)."""
     row = {**key, "seed": seed, "metric": metric, "value": float(value), "ci_low": math.nan, "ci_high": math.nan}
     return row | {"n": int(n), "relation": relation}
@@ -58,12 +58,12 @@ MASK_OF_STATE = {"original": "original", "edited": "none"}
 KEY = ["model", "method", "mask", "split", "seed", "metric", "relation"]  # what no two rows of a table share
 
 
-def pruned_measures(pruned: dict[str, float], seed: int, **key: object) -> list[dict]:
+def pruned_measures(pruned: dict[str, float], seed: int, **key: str) -> list[dict]:
     """Rows of the share of weights that each mask removes."""
     return [single("pruned", share, 1, seed, mask=mask, split="all", **key) for mask, share in pruned.items()]
 
 
-def reversal_measures(table: pd.DataFrame, split: str, seed: int, **key: object) -> list[dict]:
+def reversal_measures(table: pd.DataFrame, split: str, seed: int, **key: str) -> list[dict]:
     """RSR (whole object and first token), Top-1 overlap, KL and editing success by mask and relation.
 
     table: `reversal`. `mask` is "original" for the unedited model, "none" for the edited one, else the state's name.
@@ -83,7 +83,7 @@ def reversal_measures(table: pd.DataFrame, split: str, seed: int, **key: object)
     return rows
 
 
-def neighborhood_measures(table: pd.DataFrame, split: str, seed: int, **key: object) -> list[dict]:
+def neighborhood_measures(table: pd.DataFrame, split: str, seed: int, **key: str) -> list[dict]:
     """Mean over facts of the share of their neighbourhood prompts with P(o) > P(o*), and with the original model's Top-1.
 
     table: `reversal`, a row a neighbourhood prompt and state.
@@ -98,7 +98,7 @@ def neighborhood_measures(table: pd.DataFrame, split: str, seed: int, **key: obj
     return rows
 
 
-def perplexity_measures(table: pd.DataFrame, seed: int, **key: object) -> list[dict]:
+def perplexity_measures(table: pd.DataFrame, seed: int, **key: str) -> list[dict]:
     """Mean perplexity over edits by state, with its interval over edits (none where the state needs no edit)."""
     rows = []
     for state, part in table.groupby("state", sort=False):
@@ -111,7 +111,7 @@ def perplexity_measures(table: pd.DataFrame, seed: int, **key: object) -> list[d
     return rows
 
 
-def blocking_measures(table: pd.DataFrame, name: str, seed: int, **key: object) -> list[dict]:
+def blocking_measures(table: pd.DataFrame, name: str, seed: int, **key: str) -> list[dict]:
     """Editing success by condition and relation: P(o*) > P(o), and the share of edits with all tokens right.
 
     name: the mask's. Of every mask, a metric a condition ("success_masked"); of the main one also the condition as `mask`.
@@ -127,7 +127,7 @@ def blocking_measures(table: pd.DataFrame, name: str, seed: int, **key: object) 
     return rows
 
 
-def editing_measures(table: pd.DataFrame, split: str, seed: int, **key: object) -> list[dict]:
+def editing_measures(table: pd.DataFrame, split: str, seed: int, **key: str) -> list[dict]:
     """Editing success by relation: P(o*) > P(o), and the share of edits with all tokens right; failed edits count as neither.
 
     table: `edits` of one method and split. Beside them the numbers of edits and of failed ones, the mean number of losses
@@ -145,7 +145,7 @@ def editing_measures(table: pd.DataFrame, split: str, seed: int, **key: object) 
     return rows
 
 
-def confidence_measures(table: pd.DataFrame, split: str, seed: int, **key: object) -> list[dict]:
+def confidence_measures(table: pd.DataFrame, split: str, seed: int, **key: str) -> list[dict]:
     """Table 3: P(o) in the original against P(o*) in the edited model, first token, paired over facts.
 
     Wilcoxon signed-rank (one-sided, greater) and Cohen's d of the paired difference (ddof = 1). table: `reversal`.
@@ -170,7 +170,7 @@ def confidence_measures(table: pd.DataFrame, split: str, seed: int, **key: objec
 
 
 def fact_measures(
-    splits: dict[str, pd.DataFrame], leaked: dict[str, int], knowledge: pd.DataFrame | None, seed: int, **key: object
+    splits: dict[str, pd.DataFrame], leaked: dict[str, int], knowledge: pd.DataFrame | None, seed: int, **key: str
 ) -> list[dict]:
     """Tables 4 and 5: facts, relations, unique objects, subjects and mappings, facts leaked from training, and facts
     dropped by relation because the model does not know them (`knowledge`, or None where all are edited).

@@ -35,7 +35,7 @@ def contribution(table: pd.DataFrame, look: str, component: str, layers: range |
 
 
 def decomposition_measures(
-    table: pd.DataFrame, relations: pd.Series, layers: list[int], split: str, seed: int, **key: object
+    table: pd.DataFrame, relations: pd.Series, layers: list[int], split: str, seed: int, **key: str
 ) -> list[dict]:
     """Contributions in logits: MLP of the edited layers, MLP and attention of all later ones.
 
@@ -53,7 +53,7 @@ def decomposition_measures(
     return [*rows, single("mlp_edited_ratio", ratio, relations.size, seed, **key, mask="none", split=split)]
 
 
-def attention_measures(table: pd.DataFrame, layers: list[int], split: str, seed: int, **key: object) -> list[dict]:
+def attention_measures(table: pd.DataFrame, layers: list[int], split: str, seed: int, **key: str) -> list[dict]:
     """Mean over heads and layers behind the edited ones of the last position's attention to the subject's last token."""
     later = table[table["layer"] > layers[-1]]
     rows = []
@@ -64,7 +64,7 @@ def attention_measures(table: pd.DataFrame, layers: list[int], split: str, seed:
     return rows
 
 
-def head_measures(table: pd.DataFrame, split: str, seed: int, **key: object) -> list[dict]:
+def head_measures(table: pd.DataFrame, split: str, seed: int, **key: str) -> list[dict]:
     """The heads whose attention weight on the subject's last token the edit raises most, and how the mask leaves them.
 
     Gains over the original model's weight; `relation` names layer and head, as "head 23.5".
@@ -94,7 +94,7 @@ def patched(table: pd.DataFrame, component: str) -> pd.DataFrame:
     return part.assign(rsr=part["logp_true_first"] > part["logp_new_first"])
 
 
-def patching_measures(table: pd.DataFrame, split: str, seed: int, **key: object) -> list[dict]:
+def patching_measures(table: pd.DataFrame, split: str, seed: int, **key: str) -> list[dict]:
     """RSR (first token) and Top-1 of the edited model with the original's outputs in later layers, as mask "patched_mlp" etc."""
     rows = []
     for component in PATCHED:
@@ -110,7 +110,7 @@ def most_pruned(structure: pd.DataFrame) -> pd.DataFrame:
     return structure.sort_values(["pruned", "dimension"], ascending=False).head(TOP)
 
 
-def structure_measures(structure: pd.DataFrame, layers: list[int], seed: int, **key: object) -> list[dict]:
+def structure_measures(structure: pd.DataFrame, layers: list[int], seed: int, **key: str) -> list[dict]:
     """Figure 12 in numbers: pruned share of the five most pruned output dimensions, and the least of them.
 
     Beside them the share of the weights of all edited layers, of which the mask covers one.
@@ -125,7 +125,7 @@ def structure_measures(structure: pd.DataFrame, layers: list[int], seed: int, **
     return rows
 
 
-def magnitude_measures(table: pd.DataFrame, split: str, seed: int, **key: object) -> list[dict]:
+def magnitude_measures(table: pd.DataFrame, split: str, seed: int, **key: str) -> list[dict]:
     """Table 8: size of the updates at all places (mask "none") and at those that the mask prunes, means over edits."""
     columns = {
         ("update_norm", "none"): table["norm_all"],
@@ -144,7 +144,7 @@ def magnitude_measures(table: pd.DataFrame, split: str, seed: int, **key: object
     return rows
 
 
-def collapse_measures(table: pd.DataFrame, split: str, seed: int, **key: object) -> list[dict]:
+def collapse_measures(table: pd.DataFrame, split: str, seed: int, **key: str) -> list[dict]:
     """Table 6: perplexity of the edits where it is worst, edited and under the mask, largest first; `relation` names the case."""
     by_state = {state: part.set_index("case_id")["nll"] for state, part in table.groupby("state")}
     masked = by_state[MAIN]
@@ -156,7 +156,7 @@ def collapse_measures(table: pd.DataFrame, split: str, seed: int, **key: object)
     return rows
 
 
-def reached(table: pd.DataFrame, rate: float, split: str, seed: int, **key: object) -> list[dict]:
+def reached(table: pd.DataFrame, rate: float, split: str, seed: int, **key: str) -> list[dict]:
     """Figure 14 in numbers: the least pruned share at which RSR is at least `rate`, by criterion and fill (no row where never).
 
     table: `measures` of rsr of masks as "update-zero-30".

@@ -3,12 +3,16 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 
 from onemask.errors import OnemaskError, reason
 from onemask.files import sha256
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel  # loading it takes seconds
 
 
 @dataclass(frozen=True)
@@ -75,19 +79,19 @@ class Model:
     (identity for provenance: name, id, revision, sha256).
     """
 
-    def __init__(self, network: nn.Module, tokenizer, family: str, info: dict | None = None):
+    def __init__(self, network: "PreTrainedModel", tokenizer, family: str, info: dict | None = None):
         if family not in FAMILIES:
             raise OnemaskError(f"a family out of {sorted(FAMILIES)}", repr(family), "Correct `family` in the model's file.")
         self.network = network.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.family = FAMILIES[family]
         self.info = info or {}
-        self.blocks = network.get_submodule(self.family.blocks)
+        self.blocks: nn.ModuleList = network.get_submodule(self.family.blocks)
         self.final_norm = network.get_submodule(self.family.final_norm)
-        self.embedding = network.get_submodule(self.family.embedding)
-        self.positions = network.get_submodule(self.family.positions) if self.family.positions else None
+        self.embedding: nn.Embedding = network.get_submodule(self.family.embedding)
+        self.positions: nn.Embedding | None = network.get_submodule(self.family.positions) if self.family.positions else None
         self.rotary = network.get_submodule(self.family.rotary) if self.family.rotary else None
-        self.head = network.get_output_embeddings()
+        self.head: nn.Linear = network.get_output_embeddings()
         self.layers = len(self.blocks)
         self.d_model, self.d_mlp = self.weight(0).shape
 
@@ -112,12 +116,12 @@ class Model:
 
     def weight(self, layer: int) -> Tensor:
         """W of a layer as a view of shape (d_model, d_mlp), however it is stored."""
-        weight = self.matrix(layer).weight
+        weight = cast(Tensor, self.matrix(layer).weight)
         return weight.T if self.family.transposed else weight
 
     def bias(self, layer: int) -> Tensor | None:
         """Bias of the edited matrix, (d_model,), or None."""
-        return self.matrix(layer).bias
+        return cast(Tensor | None, self.matrix(layer).bias)
 
 
 def identity(folder: Path, name: str, source: str, revision: str, family: str) -> dict:

@@ -46,7 +46,7 @@ def _contents(text: str, path: str | Path) -> list:
 def _record(content: object, number: int, where: str) -> dict:
     """A record of CounterFact's schema, what may be left out filled in."""
     rewrite = content.get("requested_rewrite", content) if isinstance(content, dict) else content
-    if not isinstance(rewrite, dict):
+    if not isinstance(content, dict) or not isinstance(rewrite, dict):
         raise OnemaskError(f"a JSON object in {where}", type(rewrite).__name__, f"Give it the keys {', '.join(TEXTS)}.")
     record = {"case_id": number, "paraphrase_prompts": [], "neighborhood_prompts": []} | content
     record["requested_rewrite"] = {"relation_id": ""} | rewrite

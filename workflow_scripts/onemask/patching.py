@@ -6,7 +6,7 @@ mechanism, as the paper infers from contributions.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 import pandas as pd
 import torch
@@ -26,7 +26,7 @@ Outputs = dict[tuple[str, int], Tensor]  # by component and layer: (rows, d_mode
 
 
 @contextlib.contextmanager
-def hooked(model: Model, parts: tuple[str, ...], hook: Callable[[str, int, Tensor], Tensor]) -> Iterator[None]:
+def hooked(model: Model, parts: tuple[str, ...], hook: Callable[[str, int, Tensor], Tensor]) -> Generator[None, None, None]:
     """Within the block `hook(component, layer, output)` sees and replaces outputs (rows, length, d_model) of `parts`."""
 
     def attach(part: str, layer: int):

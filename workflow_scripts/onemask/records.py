@@ -87,9 +87,9 @@ def fact_row(record: object, where: str) -> dict:
 
     Raises OnemaskError when it is no record, a key is missing, a text is empty, or both objects are the same.
     """
-    rewrite = record.get("requested_rewrite") if isinstance(record, dict) else None
-    if not isinstance(rewrite, dict):
+    if not isinstance(record, dict) or not isinstance(record.get("requested_rewrite"), dict):
         raise OnemaskError(f"a CounterFact record in {where}", "no requested_rewrite", "Correct the record.")
+    rewrite = record["requested_rewrite"]
     missing = [key for key in (*TEXTS, "relation_id") if key not in rewrite]
     missing += [key for key in ("case_id", *LISTS) if key not in record]
     if missing:

@@ -1,7 +1,7 @@
 """In which states the edited layer is measured: the trained mask, and the controls that it must beat."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
@@ -51,7 +51,7 @@ def shown(edits: LayerEdits, mask: Mask) -> list[State]:
 
 
 @contextlib.contextmanager
-def in_state(model: Model, edits: LayerEdits, state: State, mask_everywhere: bool = False) -> Iterator[None]:
+def in_state(model: Model, edits: LayerEdits, state: State, mask_everywhere: bool = False) -> Generator[None, None, None]:
     """Within the block the model computes in a state (row i of a batch under edit i); afterwards it is what it was.
 
     mask_everywhere: the mask also covers the other edited layers, for which it was not trained (the release's MEMIT analysis).

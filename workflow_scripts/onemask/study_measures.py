@@ -22,7 +22,7 @@ def _resampled_rates(by_layer: pd.DataFrame, strata: np.ndarray, seed: int) -> n
     return sums / len(by_layer)
 
 
-def layer_correlation(energy: pd.Series, tables: dict[int, pd.DataFrame], state: str, seed: int, **key: object) -> list[dict]:
+def layer_correlation(energy: pd.Series, tables: dict[int, pd.DataFrame], state: str, seed: int, **key: str) -> list[dict]:
     """Spearman's rank correlation over layers of common key energy and the mask's test RSR, as measures.
 
     energy: by layer. tables: `reversal` by layer; state: the trained mask's. The interval resamples, within relations, the facts

@@ -245,8 +245,8 @@ def select(measures: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def _rank(name: str) -> tuple:
     """Where a name of a mask, method or split stands: known ones in their order, others by their text and number."""
-    text, number = re.fullmatch(r"(.*?)([0-9.]*)", name).groups()
-    return (0, ORDER.index(name), "", 0.0) if name in ORDER else (1, 0, text, float(number or 0))
+    text = name.rstrip("0123456789.")
+    return (0, ORDER.index(name), "", 0.0) if name in ORDER else (1, 0, text, float(name[len(text) :] or 0))
 
 
 def cell(row: dict) -> str:

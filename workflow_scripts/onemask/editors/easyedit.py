@@ -52,4 +52,4 @@ def edit(task: Task, method: str, settings: rome.Settings | memit.Settings, loca
     """
     if method not in ("rome", "memit"):
         raise OnemaskError("rome or memit, which EasyEdit can run here", method, "Leave it out, or set editor: onemask.")
-    return (_rome if method == "rome" else _memit)(task, settings, location)
+    return _rome(task, settings, location) if isinstance(settings, rome.Settings) else _memit(task, settings, location)

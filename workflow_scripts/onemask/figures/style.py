@@ -109,7 +109,7 @@ labels = {
 states = {"none": "edited"}  # names of masks in `measures` that are not the state's own name
 
 
-def rows(frame: pd.DataFrame, **where: str) -> pd.DataFrame:
+def rows(frame: pd.DataFrame, **where: str | int) -> pd.DataFrame:
     """The rows whose columns have the values given; OnemaskError when there is none, lest a panel be empty unseen."""
     chosen = frame.loc[np.logical_and.reduce([frame[column] == value for column, value in where.items()])]
     if chosen.empty:

@@ -20,8 +20,9 @@ DARK = 0.65  # from this value on a number is white
 def _cells(axes: Axes, table: pd.DataFrame, names: dict[str, str]) -> AxesImage:
     """A cell for each row and column of `table` with its number; NaN lets the hatched ground show."""
     axes.patch.set(facecolor="white", edgecolor="#b0b0b0", hatch="////")
-    image = axes.imshow(table.to_numpy(), cmap=MAP, vmin=0, vmax=1, aspect="auto")
-    for (row, column), value in np.ndenumerate(table.to_numpy()):
+    values: np.ndarray = table.to_numpy()
+    image = axes.imshow(values, cmap=MAP, vmin=0, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
         if not np.isnan(value):
             colour = "white" if value >= DARK else "black"
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=style.SMALL)
