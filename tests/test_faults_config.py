@@ -91,6 +91,9 @@ CASES = [
     ("studies.shares", [0.1], "studies.parametrisations and studies.shares together"),
     ("studies.transfer", ["r-rome", "rome"], "a method of methods first in studies.transfer; found r-rome"),
     ("run", "a/b", "at run"),
+    ("figures", {"figure99": {}}, "figures of this run; found figure99. Correct figures in .*; the run has .*figure03"),
+    ("figures", {"figure03": {"sise": [3, 3]}}, "at figures.figure03: .*Did you mean 'size'"),
+    ("figures", {"figure03": {"size": [3]}}, "at figures.figure03.size"),
 ]
 
 

@@ -243,6 +243,16 @@ def test_one_titled_row_a_model():
     assert two.get_figheight() == pytest.approx(2 * (module.SIZE[1] + compose.TITLE))
 
 
+def test_a_figures_own_size_and_style_are_over_ours():
+    module, tables = FIGURES["figure06"]
+    figure = compose.compose(module.draw, {"A": tables}, (4.0, 5.0), {"axes.labelsize": 12})
+    assert figure.axes[-1].xaxis.label.get_fontsize() == 12 and tuple(figure.get_size_inches()) == (4.0, 5.0)
+    assert axes_of(module, **tables)[-1].xaxis.label.get_fontsize() == style.NORMAL
+    for wrong in ({"font.sise": 12}, {"font.size": "huge!"}):
+        with pytest.raises(OnemaskError, match="matplotlib's rcParams; found"):
+            compose.compose(module.draw, {"A": tables}, module.SIZE, wrong)
+
+
 def test_another_suffix_is_refused_and_nothing_is_left(tmp_path):
     module, tables = FIGURES["figure12"]
     with pytest.raises(OnemaskError, match="pdf"):

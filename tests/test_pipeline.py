@@ -281,7 +281,7 @@ def test_a_changed_caption_is_in_the_report_and_nothing_else_is_made(project):
 
 
 def test_a_changed_style_of_one_figure_redraws_that_figure(project):
-    with changed(project / "config/test.yaml", lambda content: content + "figures: {figure06: {rc: {font.size: 9}}}\n"):
+    with changed(project / "config/test.yaml", lambda content: content + "figures: {figure06: {rc: {axes.labelsize: 9}}}\n"):
         assert rules_to_run(project) == {"figure06", "provenance", "report", "all"}
 
 
