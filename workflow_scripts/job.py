@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from onemask.errors import OnemaskError
 from onemask.files import digest, installed_versions, writing
@@ -42,7 +42,7 @@ def _open_log(path: str) -> None:
 
 
 @contextlib.contextmanager
-def running(smk, torch_threads: bool = True) -> Iterator[None]:
+def running(smk, torch_threads: bool = True) -> Generator[None, None, None]:
     """Set threads and log; turn an OnemaskError into one line on standard error and in the log, and exit 1."""
     os.environ["TRANSFORMERS_VERBOSITY"] = "error"
     if not sys.stderr.isatty():

@@ -33,7 +33,7 @@ def main(smk):
     blocked = block(
         task,
         facts,
-        edits.update,
+        edits.alone,
         table.drop_duplicates("case_id")["steps"],
         keep,
         lambda task: edit(task, smk.params.method, smk.params.settings),

@@ -18,7 +18,7 @@ def main(smk):
     facts, edits = sample(facts, edits, smk.params.facts)
     progress, scored = job.Progress(len(facts), "edits"), []
     for i in range(len(facts)):
-        states = pruning.states_of(model, edits[[i]].update, activation, smk.params.shares)
+        states = pruning.states_of(model, edits[[i]].alone, activation, smk.params.shares)
         scored.append(reversal(model, facts.iloc[[i]], edits[[i]], states, smk.params.batch_tokens))
         progress(i + 1)
     write_table(smk.output.reversal, "reversal", pd.concat(scored), job.provenance(smk, model.info))

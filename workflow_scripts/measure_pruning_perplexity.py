@@ -4,6 +4,7 @@ import pandas as pd
 
 import job
 from onemask import perplexity, pruning
+from onemask.batching import Journal
 from onemask.corpus import windows
 from onemask.edit_tables import join_facts, layer_edits, read_edits
 from onemask.files import read_table, write_table
@@ -19,8 +20,8 @@ def main(smk):
     sampled = perplexity.sampled_cases(table, smk.params.edits, int(smk.wildcards.seed))
     progress, measured = job.Progress(len(sampled), "edits"), []
     for i in facts.index[facts["case_id"].isin(sampled)]:
-        states = pruning.states_of(model, edits[[i]].update, activation, smk.params.shares)
-        measured.append(perplexity.measure(model, text, facts.loc[[i]], edits[[i]], states))
+        states = pruning.states_of(model, edits[[i]].alone, activation, smk.params.shares)
+        measured.append(perplexity.measure(model, text, facts.loc[[i]], edits[[i]], states, Journal()))
         progress(len(measured))
     write_table(smk.output.perplexity, "perplexity", pd.concat(measured), job.provenance(smk, model.info))
 

@@ -30,6 +30,11 @@ def main(smk):
         settings = replace(settings, epochs=round(settings.epochs * len(every) / len(facts)))
     swapped = np.random.default_rng(seed).random(len(facts)) < 0.5 if plan["shuffled"] else None
     meter = job.Progress(settings.epochs, "epochs")
+
+    def told(row):
+        meter(row["epoch"] + 1)
+        logging.info("%s", row)
+
     source = job.provenance(smk, model.info)
     checkpoint = Path(smk.output.mask + ".checkpoint")
     theta, keep, history = mask_training.train(
@@ -41,7 +46,7 @@ def main(smk):
         swapped,
         checkpoint,
         job.digest([source, *(sha256(path) for path in (smk.input.facts, *smk.input.edits))]),
-        lambda row: (meter(row["epoch"] + 1), logging.info("%s", row)),
+        told,
     )
     if pruned_share(keep) in (0.0, 1.0):
         logging.warning("the mask prunes %s of the matrix: choose another gamma", pruned_share(keep))

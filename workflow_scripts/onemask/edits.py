@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from onemask.errors import OnemaskError
 from onemask.models import Model
 
 
@@ -183,6 +184,13 @@ class LayerEdits:
     @property
     def layer(self) -> int:
         return self.update.layer
+
+    @property
+    def alone(self) -> FactoredEdits:
+        """`update` of facts that are each edited on their own; OnemaskError where all are one edit."""
+        if isinstance(self.update, BatchEdit):
+            raise OnemaskError("edits that are each on their own", "one edit of all facts", "Take another method.")
+        return self.update
 
     @property
     def device(self) -> torch.device:
