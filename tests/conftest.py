@@ -23,18 +23,18 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 import tiny_model
+from killing import run_and_kill
 from onemask.models import FAMILIES, Model, load_model
 
 torch.set_num_threads(1)  # the models are tiny, and tests run side by side
 
 
-OF_THE_RUN = ("test_pipeline.py", "test_report.py", "test_archive.py")  # change it, and mend it again
-OF_OTHER_RUNS = ("test_slurm.py", "test_killed.py")  # compare it with theirs
+OF_THE_RUN = ("test_pipeline.py", "test_report.py", "test_archive.py", "test_killed.py")  # change it, and mend it again
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run side by side, those of the finished run, which take longest, come first, and other runs behind them."""
-    items.sort(key=lambda item: (item.path.name not in OF_THE_RUN, item.path.name in OF_OTHER_RUNS))
+    """Where tests run side by side, those of the finished run, which take longest, come first, and beside them SLURM's."""
+    items.sort(key=lambda item: (item.path.name not in OF_THE_RUN, item.path.name != "test_slurm.py"))
 
 
 class ByFile(LoadScopeScheduling):
@@ -142,12 +142,11 @@ def copy_of_project(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory) -> Path:
-    """The finished run, one for all processes that tests run in."""
+    """The finished run, killed in every stage on its way; one for all processes that tests run in."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
     with FileLock(folder / "run.lock"):
         if not (folder / "run.done").exists():
-            snakemake(copy_of_project(folder))
-            (folder / "run.done").touch()
+            (folder / "run.done").write_text(json.dumps(run_and_kill(copy_of_project(folder))))
     return folder / "one mask"

@@ -117,3 +117,11 @@ def test_a_singular_one_is_refused_before_any_work(model, method, monkeypatch):
 def test_a_singular_one_says_so():
     with pytest.raises(OnemaskError, match="positive definite second moment of layer 3.*from 5 tokens"):
         SecondMoment(3, torch.ones(4, 4), 5).solve(torch.ones(4, 1, dtype=torch.float64))
+
+
+def test_equal_tensors_and_metadata_are_equal_bytes(tmp_path):
+    for i in range(8):
+        write_tensors(
+            tmp_path / f"{i}.safetensors", {"b": torch.ones(2), "a": torch.zeros(3)}, {"name": "x", "seed": 0, "rule": "y"}
+        )
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1

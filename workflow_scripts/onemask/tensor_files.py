@@ -13,7 +13,7 @@ from torch import Tensor
 from onemask.errors import OnemaskError, reason
 from onemask.files import METADATA_KEY, REMAKE, replacing
 
-KEY, DIGEST = METADATA_KEY.decode(), "sha256"
+KEY = METADATA_KEY.decode()  # the only one: safetensors writes several in any order, and equal contents would differ in bytes
 
 
 def _digest(tensors: dict[str, Tensor], metadata: str) -> str:
@@ -31,7 +31,7 @@ def write_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict) 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         try:
-            save_file(tensors, temporary, {KEY: said, DIGEST: _digest(tensors, said)})
+            save_file(tensors, temporary, {KEY: json.dumps([_digest(tensors, said), said])})
         except SafetensorError as error:  # safetensors' word for a full disk
             raise OSError(str(error)) from error
 
@@ -46,8 +46,11 @@ def read_tensors(path: str | Path, what: str, *names: str) -> tuple[dict[str, Te
             metadata, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}
     except (OSError, SafetensorError) as error:
         raise OnemaskError(f"{what} at {path}", reason(error), REMAKE) from error
-    said = metadata.get(KEY, "")
-    if metadata.get(DIGEST) != _digest(tensors, said):
+    try:
+        digest, said = json.loads(metadata[KEY])
+    except (KeyError, TypeError, ValueError):  # another maker's
+        digest, said = None, ""
+    if digest != _digest(tensors, said):
         raise OnemaskError(f"{what} at {path}", "other content than onemask wrote", REMAKE)
     if set(names) - set(tensors):
         raise OnemaskError(f"{what} at {path}", f"a file of {', '.join(tensors)}", REMAKE)

@@ -1,0 +1,63 @@
+"""A run that is killed in the middle of every stage, and started again until it is done."""
+
+import contextlib
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+STAGES = {
+    *("measure_knowledge", "make_templates", "measure_second_moment", "edit_facts", "train_mask"),
+    *("measure_reversal", "measure_blocking", "measure_perplexity", "decompose"),
+}
+
+
+def start(project: Path, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "snakemake", *arguments, "--configfile", "config/test.yaml", "--cores", "2"]
+    said = (project / "said.txt").open("a")
+    return subprocess.Popen(command, cwd=project, stdout=said, stderr=said)
+
+
+def kill(run: subprocess.Popen) -> None:
+    """SIGKILL for a run and all its jobs."""
+    for process in [*psutil.Process(run.pid).children(recursive=True), run]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    run.wait()
+
+
+def begun(project: Path, since: float) -> dict[str, list[Path]]:
+    """Logs that jobs have opened since a moment, by stage."""
+    found: dict[str, list[Path]] = {}
+    for log in (project / "results").rglob("logs/**/*.log"):
+        for stage in {part.removesuffix(".log") for part in log.parts} & STAGES:
+            if log.stat().st_mtime > since:
+                found.setdefault(stage, []).append(log)
+    return found
+
+
+def kill_in_a_stage(project: Path, left: set[str], moment: float) -> str | None:
+    """Start a run and kill it a moment after it began one of the stages `left`; None where it ended before."""
+    since, run = time.time(), start(project, "--nolock")
+    while run.poll() is None:
+        found = {stage: logs for stage, logs in begun(project, since).items() if stage in left}
+        if found:
+            time.sleep(moment)
+            stage, logs = found.popitem()
+            assert not [log for log in logs if "done in" in log.read_text()], f"killed too late to be in the middle of {stage}"
+            kill(run)
+            return stage
+        time.sleep(0.1)
+    assert run.returncode == 0, (project / "said.txt").read_text()[-6000:]
+    return None
+
+
+def run_and_kill(project: Path) -> list[str]:
+    """Run config/test.yaml to the end, killed once in every stage; the stages, in order."""
+    chosen, killed = random.Random(0), []
+    while stage := kill_in_a_stage(project, STAGES - set(killed), chosen.uniform(0, 3)):
+        killed.append(stage)
+    return killed
