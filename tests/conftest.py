@@ -33,8 +33,8 @@ OF_THE_RUN = ("test_pipeline.py", "test_report.py", "test_archive.py", "test_kil
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run side by side, those of the finished run, which take longest, come first, and beside them SLURM's."""
-    items.sort(key=lambda item: (item.path.name not in OF_THE_RUN, item.path.name != "test_slurm.py"))
+    """Those of the finished run, which take longest, come first; SLURM's, which wait for it to compare with, come last."""
+    items.sort(key=lambda item: (item.path.name not in OF_THE_RUN, item.path.name == "test_slurm.py"))
 
 
 class ByFile(LoadScopeScheduling):
