@@ -1,6 +1,7 @@
 """Configuration: shipped runs load, settings merge in order, and every mistake gets one line that names it."""
 
 import dataclasses
+import shutil
 
 import pytest
 import yaml
@@ -16,6 +17,16 @@ def test_shipped_runs_load(name):
     settings = load_run(read(name), ROOT)
     assert set(settings["model_settings"]) == set(settings["models"])
     assert settings["mask_seeds"] == [0] and settings["perplexity"]["window"] > 0
+
+
+@pytest.mark.parametrize("place", ["one", "another/folder"])
+def test_settings_do_not_say_where_the_project_lies(tmp_path, monkeypatch, place):
+    shutil.copytree(ROOT / "config", tmp_path / place / "config")
+    monkeypatch.chdir(tmp_path / place)
+    settings = load_run(read("test"), tmp_path / place)
+    assert settings["corpus_sources"]["tiny"]["path"] == "tests/.cache/tiny-corpus.txt"
+    assert settings["model_settings"]["tiny-gpt2"]["source"]["path"] == "tests/.cache/tiny-gpt2"
+    assert str(tmp_path) not in repr(settings)
 
 
 def test_settings_come_from_defaults_then_model_then_run():

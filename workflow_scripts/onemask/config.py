@@ -3,6 +3,7 @@
 import difflib
 import functools
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,11 @@ def check(content: object, schema_name: str, schemas: Path, where: str) -> None:
     raise OnemaskError(f"{where} to follow config/schemas/{schema_name}", f"at {place}: {error.message}", advice)
 
 
+def _from_here(path: str, root: Path) -> str:
+    """A path of a project's config, seen from the working directory: provenance is not to hold where the project lies."""
+    return path if Path(path).is_absolute() else os.path.relpath(root / path)
+
+
 @functools.cache
 def editing_methods(root: Path) -> dict[str, dict]:
     """Every editing method by name, as config/schemas/methods.schema.yaml describes it."""
@@ -130,7 +136,7 @@ def load_model_settings(name: str, run: dict, root: Path) -> dict:
     }
     settings["mask"] = defaults["mask"] | settings["mask"] | run["mask"]
     if "path" in settings["source"]:
-        settings["source"]["path"] = str(root / settings["source"]["path"])
+        settings["source"]["path"] = _from_here(settings["source"]["path"], root)
     return settings
 
 
@@ -181,7 +187,7 @@ def corpus_sources(config: dict, root: Path) -> dict[str, dict]:
         check(content, "corpus.schema.yaml", root / "config" / "schemas", f"config/datasets/{name}.yaml")
         source = content["source"]
         if "path" in source:
-            source["path"] = str(root / source["path"])
+            source["path"] = _from_here(source["path"], root)
         if source["part"] not in (purpose, "both"):
             found = f"part: {source['part']} in config/datasets/{name}.yaml"
             raise OnemaskError(f"a corpus for {purpose}", found, f"Take another one for corpora.{purpose}.")
