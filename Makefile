@@ -42,17 +42,18 @@ archive: .venv/.installed
 .venv/.easyeditor: .venv/.installed
 	-.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps easyeditor==0.0.1.dev0 && touch $@
 
-# a browser to open the report with: from Debian where root may install it, else the tests of the report are skipped
-.venv/.chromium: .venv/.installed
-	-command -v chromium || command -v google-chrome || \
-	  { [ "$$(id -u)" = 0 ] && command -v apt-get && apt-get update -qq && \
-	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } && touch $@
+# packages from Debian, where root may install them
+debian = { [ "$$(id -u)" = 0 ] && command -v apt-get && apt-get update -qq && \
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1); }
 
-# SLURM to send jobs through: from Debian where root may install it, else its tests are skipped
+# a browser to open the report with, else the tests of the report are skipped
+.venv/.chromium: .venv/.installed
+	-{ command -v chromium || command -v google-chrome || $(call debian,chromium); } && touch $@
+
+# SLURM to send jobs through, else its tests are skipped
 .venv/.slurm: .venv/.installed
 	-{ command -v slurmctld && command -v slurmd && command -v munged || \
-	  { [ "$$(id -u)" = 0 ] && command -v apt-get && apt-get update -qq && \
-	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client munge; }; } && touch $@
+	  $(call debian,slurmctld slurmd slurm-client munge); } && touch $@
 
 test-slurm: .venv/.installed .venv/.slurm
 	ONEMASK_SLURM=all .venv/bin/python -m pytest tests/test_slurm.py

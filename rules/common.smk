@@ -194,4 +194,4 @@ def doubled_each_attempt(amount):
 
 def model_memory(more=0):
     """Main memory in MB of a job that loads its model, doubled with every retry."""
-    return lambda wildcards, attempt: (setting("memory_mb")(wildcards) + more) * 2 ** (attempt - 1)
+    return lambda wildcards, attempt: doubled_each_attempt(setting("memory_mb")(wildcards) + more)(wildcards, attempt)

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 import tiny_model
-from killing import run_and_kill
+from killing import command, run_and_kill
 from onemask.models import FAMILIES, Model, load_model
 
 torch.set_num_threads(1)  # the models are tiny, and tests run side by side
@@ -118,8 +117,7 @@ PARTS = ("Snakefile", "LICENSE", "rules", "workflow_scripts", "config", "profile
 
 def snakemake(project: Path, *arguments: str, config: str = "test", check: bool = True) -> subprocess.CompletedProcess:
     """Run `snakemake` as a user does, with a file of config/, which may be the test's own."""
-    command = [sys.executable, "-m", "snakemake", *arguments, "--configfile", f"config/{config}.yaml", "--cores", "2"]
-    run = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    run = subprocess.run(command(*arguments, config=config), cwd=project, capture_output=True, text=True)
     assert not check or run.returncode == 0, run.stdout[-3000:] + run.stderr[-6000:]
     return run
 

@@ -15,10 +15,14 @@ STAGES = {
 }
 
 
+def command(*arguments: str, config: str = "test") -> list[str]:
+    """`snakemake` as a user calls it, with a file of config/."""
+    return [sys.executable, "-m", "snakemake", *arguments, "--configfile", f"config/{config}.yaml", "--cores", "2"]
+
+
 def start(project: Path, *arguments: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "snakemake", *arguments, "--configfile", "config/test.yaml", "--cores", "2"]
     said = (project / "said.txt").open("a")
-    return subprocess.Popen(command, cwd=project, stdout=said, stderr=said)
+    return subprocess.Popen(command(*arguments), cwd=project, stdout=said, stderr=said)
 
 
 def kill(run: subprocess.Popen) -> None:

@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 import yaml
 
 from conftest import ROOT, copy_of_project, snakemake
+from killing import command
 
 CLUSTER = ROOT / "profiles" / "slurm" / "one_machine.sh"
 METHOD = "results/test/tiny-gpt2/rome"
@@ -78,9 +78,8 @@ def asked_for(job: str) -> dict[str, str]:
 @contextlib.contextmanager
 def started(project: Path, target: str) -> Iterator[subprocess.Popen]:
     """`snakemake --profile slurm` of a target, with the inputs of an earlier run."""
-    command = [sys.executable, "-m", "snakemake", target, "--profile", "slurm", "--configfile", "config/test.yaml", "--force"]
     said = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(command, cwd=project, **said) as run:
+    with subprocess.Popen(command(target, "--profile", "slurm", "--force"), cwd=project, **said) as run:
         try:
             yield run
         finally:
