@@ -10,7 +10,7 @@ from conftest import FACTS
 from onemask import mask_plan, pruning
 from onemask.edits import FactoredEdits
 from onemask.errors import OnemaskError
-from onemask.key_energy import by_layer, key_energy, subject_keys
+from onemask.key_energy import by_layer, key_energy, key_sums, subject_keys
 from onemask.study_measures import layer_correlation, left_out
 from onemask.tokens import encode_with_subject
 from onemask.training_facts import choose, measured, unseen
@@ -111,33 +111,38 @@ def test_pruning_removes_the_largest_by_each_criterion(model):
     assert states["update-original-25"].restores and not states["update-zero-25"].restores
 
 
+def energy_of(keys: torch.Tensor) -> tuple[float, float]:
+    return key_energy(key_sums(keys.double()), len(keys))
+
+
 def test_key_energy_of_known_keys():
     neurons = 20
     same = torch.zeros(5, neurons)
     same[:, 3] = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
-    assert key_energy(same) == pytest.approx((1.0, 1.0))
-    assert key_energy(torch.eye(neurons)) == pytest.approx((0.1, 0.0))
+    assert energy_of(same) == pytest.approx((1.0, 1.0))
+    assert energy_of(torch.eye(neurons)) == pytest.approx((0.1, 0.0))
     half = torch.eye(4).repeat(1, 5)
-    assert key_energy(half)[1] == pytest.approx(0.0)
+    assert energy_of(half)[1] == pytest.approx(0.0)
     with pytest.raises(OnemaskError, match="at least two facts"):
-        key_energy(same[:1])
+        energy_of(same[:1])
 
 
-def test_subject_keys_are_the_inputs_of_w_at_the_subjects_last_token(model):
+def test_energy_by_layer_is_that_of_the_inputs_of_w_at_the_subjects_last_tokens(model, monkeypatch):
     frame = pd.DataFrame(FACTS)
-    keys = subject_keys(model, frame)
+    texts = [encode_with_subject(model.tokenizer, fact["prompt"], fact["subject"]) for fact in FACTS]
     seen = {}
-    for layer in (0, model.layers - 1):
-        for i, fact in enumerate(FACTS):
-            ids, at = encode_with_subject(model.tokenizer, fact["prompt"], fact["subject"])
+    for layer, keys in enumerate(subject_keys(model, texts)):
+        for i, (ids, at) in enumerate(texts):
             hook = model.matrix(layer).register_forward_pre_hook(lambda _, args: seen.update(keys=args[0]))
             with torch.no_grad():
                 model.network(torch.tensor([ids]))
             hook.remove()
-            torch.testing.assert_close(keys[layer, i], seen["keys"][0, at].float())
+            torch.testing.assert_close(keys[i], seen["keys"][0, at].double())
+        if layer == 2:
+            normalised = keys / keys.norm(dim=1, keepdim=True)
+    monkeypatch.setattr("onemask.key_energy.BATCH_TOKENS", 20)  # several batches
     table = by_layer(model, frame)
     assert table["layer"].tolist() == list(range(model.layers)) and (table["subjects"] == 4).all()
-    normalised = keys[2].double() / keys[2].double().norm(dim=1, keepdim=True)
     largest = normalised.pow(2).mean(0).numpy()
     assert table["common_energy"][2] == pytest.approx(np.sort(largest)[-round(0.1 * model.d_mlp) :].sum())
     cosines = (normalised @ normalised.T).numpy()[np.triu_indices(4, 1)]

@@ -8,7 +8,7 @@ import torch
 
 import tiny_model
 from conftest import FACTS, random_network
-from onemask.decomposition import components, fold
+from onemask.decomposition import components, fold, names_of
 from onemask.models import Model
 from onemask.tokens import pad, prompt_ids
 
@@ -27,13 +27,13 @@ def test_contributions_are_those_of_transformerlens(tmp_path):
     stack, labels = cache.decompose_resid(return_labels=True, mode="all", pos_slice=-1)
     model = Model(network, tokenizer, "gpt2")
     with torch.no_grad():
-        names, parts, stream = components(model, pad([ids]))
+        parts, stream = components(model, pad([ids]))
         column = model.head.weight[[7]]
         ours, _ = fold(model, parts, stream, column)
         scaled = cache.apply_ln_to_stack(stack, layer=-1, pos_slice=-1)
     theirs = dict(zip(labels, zip(stack[:, 0], scaled[:, 0], strict=True), strict=True))
     weight, missed = network.transformer.ln_f.weight, []
-    for (layer, component), part, contribution in zip(names, parts[:, 0], ours[:, 0], strict=True):
+    for (layer, component), part, contribution in zip(names_of(model), parts[:, 0], ours[:, 0], strict=True):
         kind = {"attention": "attn", "mlp": "mlp"}.get(component)
         embedded = [sum(theirs[name][i] for name in ("embed", "pos_embed")) for i in (0, 1)]
         output, normed = theirs[f"{layer}_{kind}_out"] if kind else embedded

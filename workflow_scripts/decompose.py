@@ -15,8 +15,10 @@ def main(smk):
     facts, edits = join_facts(read_table(smk.input.facts, "facts"), table), layer_edits(table, model)
     mask = read_mask(smk.input.mask, model, edits)
     facts, edits = sample(facts, edits, smk.params.facts)
-    parts = decompose(model, facts, edits, shown(edits, mask), smk.params.batch_tokens, smk.params.as_released)
-    write_table(smk.output.decomposition, "decomposition", parts, job.provenance(smk, model.info))
+    states, source, progress = shown(edits, mask), job.provenance(smk, model.info), job.Progress(len(facts), "facts")
+    with job.journal(smk, source) as journal:
+        parts = decompose(model, facts, edits, states, smk.params.batch_tokens, smk.params.as_released, journal, progress)
+        write_table(smk.output.decomposition, "decomposition", parts, source)
 
 
 job.run(globals(), main)

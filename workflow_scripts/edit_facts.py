@@ -1,11 +1,10 @@
 """Edit facts of one split with one method: one relation's, each on its own, or all at once."""
 
 import job
-from onemask.batching import Journal
 from onemask.edit_tables import edits_table
 from onemask.editing import edit, facts_to_edit
 from onemask.editors.base import Task
-from onemask.files import read_table, sha256, write_table
+from onemask.files import read_table, write_table
 from onemask.models import load_model
 from onemask.scoring import texts_of
 from onemask.second_moment import read_second_moments
@@ -25,19 +24,12 @@ def main(smk):
     texts_of(model, facts)  # raises before any work where a text is too long
     source = job.provenance(smk, model.info)
     templates = choose(read_table(smk.input.templates, "templates"), smk.params.settings.get("templates", []))
-    task = Task(
-        model,
-        facts.to_dict("records"),
-        templates,
-        read_second_moments(smk.input.moments, model, smk.params.layers),
-        Journal.beside(smk.output.edits, [source, templates, facts.to_json(), *map(sha256, smk.input.moments)]),
-        job.Progress(len(facts), "edits"),
-    )
-    edited = edit(task, smk.params.method, smk.params.settings, smk.params.editor, smk.params.easyeditor)
-    write_table(
-        smk.output.edits, "edits", edits_table(model, facts, edited, smk.params.together, smk.params.batch_tokens), source
-    )
-    task.journal.clear()
+    moments = read_second_moments(smk.input.moments, model, smk.params.layers)
+    with job.journal(smk, source) as journal:
+        task = Task(model, facts.to_dict("records"), templates, moments, journal, job.Progress(len(facts), "edits"))
+        edited = edit(task, smk.params.method, smk.params.settings, smk.params.editor, smk.params.easyeditor)
+        table = edits_table(model, facts, edited, smk.params.together, smk.params.batch_tokens)
+        write_table(smk.output.edits, "edits", table, source)
 
 
 job.run(globals(), main)

@@ -7,12 +7,17 @@ import os
 import sys
 import time
 from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onemask.errors import OnemaskError
-from onemask.files import digest, installed_versions, writing
+from onemask.files import digest, installed_versions, sha256, writing
 from onemask.progress import Progress
 
-__all__ = ["Progress", "digest", "provenance", "run", "running"]
+if TYPE_CHECKING:
+    from onemask.batching import Journal
+
+__all__ = ["Progress", "digest", "journal", "provenance", "run", "running"]
 
 
 def provenance(smk, model_info: dict | None = None) -> dict:
@@ -26,6 +31,13 @@ def provenance(smk, model_info: dict | None = None) -> dict:
         "seed": smk.wildcards.get("seed", smk.params.get("seed")),
         "versions": installed_versions(),
     }
+
+
+def journal(smk, source: dict) -> "Journal":
+    """Where the job keeps finished batches, for a run with the same provenance `source` and the same bytes in every input."""
+    from onemask.batching import Journal  # here, since it needs torch, which not every environment has
+
+    return Journal.beside(smk.output[0], [source, [sha256(path) for path in smk.input if Path(path).is_file()]])
 
 
 def _open_log(path: str) -> None:

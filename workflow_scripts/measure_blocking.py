@@ -1,12 +1,11 @@
 """Edit test facts again, under the active mask."""
 
 import job
-from onemask.batching import Journal
 from onemask.blocking import block
 from onemask.edit_tables import join_facts, layer_edits, read_edits
 from onemask.editing import edit
 from onemask.editors.base import Task
-from onemask.files import read_table, sha256, write_table
+from onemask.files import read_table, write_table
 from onemask.masks import read_mask
 from onemask.models import load_model
 from onemask.second_moment import read_second_moments
@@ -18,29 +17,20 @@ def main(smk):
     table = read_edits([smk.input.edits])
     facts, edits = join_facts(read_table(smk.input.facts, "facts"), table), layer_edits(table, model)
     source = job.provenance(smk, model.info)
-    task = Task(
-        model,
-        facts.to_dict("records"),
-        choose(read_table(smk.input.templates, "templates"), smk.params.settings["templates"]),
-        read_second_moments(smk.input.moments, model, smk.params.layers),
-        Journal.beside(
-            smk.output.blocking,
-            [source, *map(sha256, (smk.input.edits, smk.input.mask, smk.input.templates, *smk.input.moments))],
-        ),
-        job.Progress(len(facts), "edits"),
-    )
+    templates = choose(read_table(smk.input.templates, "templates"), smk.params.settings["templates"])
+    moments = read_second_moments(smk.input.moments, model, smk.params.layers)
     keep = read_mask(smk.input.mask, model, edits).keep.to(edits.device)
-    blocked = block(
-        task,
-        facts,
-        edits.alone,
-        table.drop_duplicates("case_id")["steps"],
-        keep,
-        lambda task: edit(task, smk.params.method, smk.params.settings),
-        smk.params.batch_tokens,
-    )
-    write_table(smk.output.blocking, "blocking", blocked, source)
-    task.journal.clear()
+    with job.journal(smk, source) as journal:
+        blocked = block(
+            Task(model, facts.to_dict("records"), templates, moments, journal, job.Progress(len(facts), "edits")),
+            facts,
+            edits.alone,
+            table.drop_duplicates("case_id")["steps"],
+            keep,
+            lambda task: edit(task, smk.params.method, smk.params.settings),
+            smk.params.batch_tokens,
+        )
+        write_table(smk.output.blocking, "blocking", blocked, source)
 
 
 job.run(globals(), main)

@@ -9,8 +9,9 @@ from onemask.models import load_model
 def main(smk):
     model = load_model(smk.input.model, smk.params.device, smk.params.dtype)
     facts = read_table(smk.input.facts, "facts")
-    table = by_layer(model, facts, job.Progress(facts["subject"].nunique(), "subjects"))
-    write_table(smk.output.energy, "key_energy", table, job.provenance(smk, model.info))
+    source, progress = job.provenance(smk, model.info), job.Progress(facts["subject"].nunique(), "subjects")
+    with job.journal(smk, source) as journal:
+        write_table(smk.output.energy, "key_energy", by_layer(model, facts, journal, progress), source)
 
 
 job.run(globals(), main)

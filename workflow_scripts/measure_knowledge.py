@@ -10,12 +10,12 @@ from onemask.scoring import knowledge
 
 def main(smk):
     model = load_model(smk.input.model, smk.params.device, smk.params.dtype)
-    progress = job.Progress(len(smk.params.split_names), "splits")
-    tables = []
-    for split, path in zip(smk.params.split_names, smk.input.facts, strict=True):
-        tables.append(knowledge(model, read_table(path, "facts"), split, smk.params.batch_tokens))
-        progress(len(tables))
-    write_table(smk.output.knowledge, "knowledge", pd.concat(tables), job.provenance(smk, model.info))
+    splits = zip(smk.params.split_names, smk.input.facts, strict=True)
+    facts = pd.concat([read_table(path, "facts").assign(split=split) for split, path in splits], ignore_index=True)
+    source = job.provenance(smk, model.info)
+    with job.journal(smk, source) as journal:
+        table = knowledge(model, facts, smk.params.batch_tokens, journal, job.Progress(len(facts), "facts"))
+        write_table(smk.output.knowledge, "knowledge", table, source)
 
 
 job.run(globals(), main)

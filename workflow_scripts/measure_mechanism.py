@@ -17,9 +17,10 @@ def main(smk):
     facts, edits = join_facts(read_table(smk.input.facts, "facts"), table), layer_edits(table, model)
     mask = read_mask(smk.input.mask, model, edits)
     facts, edits = sample(facts, edits, smk.params.facts)
-    progress = job.Progress(len(facts), "facts")
-    found = way.measure(model, facts, edits, shown(edits, mask), smk.params.batch_tokens, progress)
-    write_table(smk.output.table, smk.params.way, found, job.provenance(smk, model.info))
+    source, progress = job.provenance(smk, model.info), job.Progress(len(facts), "facts")
+    with job.journal(smk, source) as journal:
+        found = way.measure(model, facts, edits, shown(edits, mask), smk.params.batch_tokens, journal, progress)
+        write_table(smk.output.table, smk.params.way, found, source)
 
 
 job.run(globals(), main)

@@ -19,8 +19,10 @@ def main(smk):
     if near.empty:
         raise OnemaskError("neighbourhood prompts in the test facts", "none", "Set neighborhood_prompts: 0.")
     states = states_of(edits, mask, smk.wildcards.mask, smk.params.random, int(smk.wildcards.seed))
-    scored = reversal(model, near, edits, states, smk.params.batch_tokens, owners, job.Progress(len(near), "prompts"))
-    write_table(smk.output.neighborhood, "reversal", scored, job.provenance(smk, model.info))
+    source, progress = job.provenance(smk, model.info), job.Progress(len(near), "prompts")
+    with job.journal(smk, source) as journal:
+        scored = reversal(model, near, edits, states, smk.params.batch_tokens, owners, journal=journal, progress=progress)
+        write_table(smk.output.neighborhood, "reversal", scored, source)
 
 
 job.run(globals(), main)

@@ -1,10 +1,9 @@
 """Measure the perplexity of the original model, and of sampled test edits in every state that a mask is measured in."""
 
 import job
-from onemask.batching import Journal
 from onemask.corpus import windows
 from onemask.edit_tables import layer_edits, read_edits
-from onemask.files import read_table, sha256, write_table
+from onemask.files import read_table, write_table
 from onemask.masks import read_mask
 from onemask.models import load_model
 from onemask.perplexity import measure, sampled_cases
@@ -21,12 +20,10 @@ def main(smk):
     mask = read_mask(smk.input.mask, model, edits)
     states = states_of(edits, mask, smk.wildcards.mask, smk.params.random, seed)
     text = windows(model.tokenizer, read_table(smk.input.corpus, "corpus"), "perplexity", smk.params.tokens, smk.params.window)
-    source = job.provenance(smk, model.info)
-    made_from = [source, text.tolist(), *map(sha256, (*smk.input.edits, smk.input.mask))]
-    journal = Journal.beside(smk.output.perplexity, made_from)
-    measured = measure(model, text, table, edits, states, journal, job.Progress(table["case_id"].nunique(), "edits"))
-    write_table(smk.output.perplexity, "perplexity", measured, source)
-    journal.clear()
+    source, progress = job.provenance(smk, model.info), job.Progress(table["case_id"].nunique(), "edits")
+    with job.journal(smk, source) as journal:
+        measured = measure(model, text, table, edits, states, journal, progress)
+        write_table(smk.output.perplexity, "perplexity", measured, source)
 
 
 job.run(globals(), main)

@@ -1,13 +1,12 @@
 """Prune each test edit without training, and score what is left of it."""
 
-import pandas as pd
-
 import job
 from onemask import pruning
+from onemask.batching import run_batches
 from onemask.edit_tables import join_facts, layer_edits, read_edits, sample
 from onemask.files import read_table, write_table
 from onemask.models import load_model
-from onemask.reversal import reversal
+from onemask.reversal import reversal_table, score_states
 
 
 def main(smk):
@@ -16,12 +15,16 @@ def main(smk):
     facts, edits = join_facts(read_table(smk.input.facts, "facts"), table), layer_edits(table, model)
     activation = pruning.mean_activation(model, edits.layer, facts)
     facts, edits = sample(facts, edits, smk.params.facts)
-    progress, scored = job.Progress(len(facts), "edits"), []
-    for i in range(len(facts)):
-        states = pruning.states_of(model, edits[[i]].alone, activation, smk.params.shares)
-        scored.append(reversal(model, facts.iloc[[i]], edits[[i]], states, smk.params.batch_tokens))
-        progress(i + 1)
-    write_table(smk.output.reversal, "reversal", pd.concat(scored), job.provenance(smk, model.info))
+
+    def compute(group):
+        states = pruning.states_of(model, edits[group].alone, activation, smk.params.shares)
+        return score_states(model, facts.iloc[group], edits[group], states)
+
+    source = job.provenance(smk, model.info)
+    with job.journal(smk, source) as journal:
+        scores = run_batches([[i] for i in range(len(facts))], compute, journal, job.Progress(len(facts), "edits"))
+        scored = reversal_table(facts, pruning.names(smk.params.shares), scores)
+        write_table(smk.output.reversal, "reversal", scored, source)
 
 
 job.run(globals(), main)

@@ -1,10 +1,7 @@
 """Perplexity of a few test edits, pruned without training."""
 
-import pandas as pd
-
 import job
 from onemask import perplexity, pruning
-from onemask.batching import Journal
 from onemask.corpus import windows
 from onemask.edit_tables import join_facts, layer_edits, read_edits
 from onemask.files import read_table, write_table
@@ -18,12 +15,17 @@ def main(smk):
     activation = pruning.mean_activation(model, edits.layer, facts)
     text = windows(model.tokenizer, read_table(smk.input.corpus, "corpus"), "perplexity", smk.params.tokens, smk.params.window)
     sampled = perplexity.sampled_cases(table, smk.params.edits, int(smk.wildcards.seed))
-    progress, measured = job.Progress(len(sampled), "edits"), []
-    for i in facts.index[facts["case_id"].isin(sampled)]:
-        states = pruning.states_of(model, edits[[i]].alone, activation, smk.params.shares)
-        measured.append(perplexity.measure(model, text, facts.loc[[i]], edits[[i]], states, Journal()))
-        progress(len(measured))
-    write_table(smk.output.perplexity, "perplexity", pd.concat(measured), job.provenance(smk, model.info))
+    rows = facts.index[facts["case_id"].isin(sampled)].tolist()
+    cuts = perplexity.cut_windows(model, edits.layer, text)
+
+    def states_of(group):
+        return pruning.states_of(model, edits[[rows[i] for i in group]].alone, activation, smk.params.shares)
+
+    source, progress = job.provenance(smk, model.info), job.Progress(len(rows), "edits")
+    with job.journal(smk, source) as journal:
+        nll = perplexity.nll_by_edit(model, cuts, text, states_of, len(rows), journal, progress)
+        measured = perplexity.rows_of(facts["case_id"][rows], pruning.names(smk.params.shares), nll)
+        write_table(smk.output.perplexity, "perplexity", perplexity.perplexity_table(measured, text), source)
 
 
 job.run(globals(), main)

@@ -20,9 +20,19 @@ def main(smk):
     facts, edits = facts.iloc[rows].reset_index(drop=True), edits[torch.from_numpy(rows)]
     mask = read_mask(smk.input.mask, model, edits)
     states = states_of(edits, mask, smk.wildcards.mask, smk.params.plan["random"], int(smk.wildcards.seed))
-    progress = job.Progress(len(facts), "facts")
-    scored = reversal(model, facts, edits, states, smk.params.batch_tokens, progress=progress, as_released=smk.params.as_released)
-    write_table(smk.output.reversal, "reversal", scored, job.provenance(smk, model.info))
+    source, progress = job.provenance(smk, model.info), job.Progress(len(facts), "facts")
+    with job.journal(smk, source) as journal:
+        scored = reversal(
+            model,
+            facts,
+            edits,
+            states,
+            smk.params.batch_tokens,
+            as_released=smk.params.as_released,
+            journal=journal,
+            progress=progress,
+        )
+        write_table(smk.output.reversal, "reversal", scored, source)
 
 
 job.run(globals(), main)

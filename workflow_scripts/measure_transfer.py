@@ -24,8 +24,10 @@ def main(smk):
         State(name, edits.update, mask.keep.to(edits.device)) for name, mask in zip(smk.params.methods, masks, strict=True)
     ]
     states.append(State("random", edits.update, random_mask(masks[0].keep, int(smk.wildcards.seed)).to(edits.device)))
-    scored = reversal(model, facts, edits, states, smk.params.batch_tokens, progress=job.Progress(len(facts), "facts"))
-    write_table(smk.output.reversal, "reversal", scored, job.provenance(smk, model.info))
+    source, progress = job.provenance(smk, model.info), job.Progress(len(facts), "facts")
+    with job.journal(smk, source) as journal:
+        scored = reversal(model, facts, edits, states, smk.params.batch_tokens, journal=journal, progress=progress)
+        write_table(smk.output.reversal, "reversal", scored, source)
 
 
 job.run(globals(), main)

@@ -11,7 +11,9 @@ def main(smk):
     table = read_edits(smk.input.edits)
     facts, edits = join_facts(read_table(smk.input.facts, "facts"), table), layer_edits(table)
     mask = read_mask(smk.input.mask, edits=edits)
-    write_table(smk.output.magnitude, "update_magnitude", by_edit(facts, edits, mask.keep), job.provenance(smk))
+    source, progress = job.provenance(smk), job.Progress(len(facts), "edits")
+    with job.journal(smk, source) as journal:
+        write_table(smk.output.magnitude, "update_magnitude", by_edit(facts, edits, mask.keep, journal, progress), source)
 
 
 job.run(globals(), main)

@@ -7,10 +7,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from onemask.batching import NO_JOURNAL, Journal, nothing, sum_batches
 from onemask.decomposition import components
 from onemask.edits import LayerEdits
 from onemask.models import Model
-from onemask.progress import counted
 from onemask.scoring import fact_batches
 from onemask.states import State, in_state
 from onemask.tokens import pad, prompt_ids
@@ -18,7 +18,7 @@ from onemask.tokens import pad, prompt_ids
 
 def streams(model: Model, facts: pd.DataFrame) -> Tensor:
     """Residual stream behind the embedding and behind each layer at the last position, (layers + 1, facts, d_model)."""
-    _, parts, _ = components(model, pad(prompt_ids(model.tokenizer, facts)))
+    parts, _ = components(model, pad(prompt_ids(model.tokenizer, facts)))
     return parts.cumsum(0)[0::2]
 
 
@@ -29,15 +29,20 @@ def measure(
     edits: LayerEdits,
     states: list[State],
     batch_tokens: int,
-    progress: Callable[[int], None] = lambda done: None,
+    journal: Journal = NO_JOURNAL,
+    progress: Callable[[int], None] = nothing,
 ) -> pd.DataFrame:
     """The `activations` table: mean, its standard error and mean absolute value over the facts, in every state."""
-    sums = torch.zeros(len(states), 3, model.layers + 1, model.d_model, dtype=torch.float64)
-    for group in counted(fact_batches(model, facts, batch_tokens), progress):
-        for state, into in zip(states, sums, strict=True):
+
+    def compute(group: list[int]) -> dict[str, Tensor]:
+        sums = []
+        for state in states:
             with in_state(model, edits, state[group]):
                 found = streams(model, facts.iloc[group]).double().cpu()
-            into += torch.stack([found.sum(1), found.square().sum(1), found.abs().sum(1)])
+            sums.append(torch.stack([found.sum(1), found.square().sum(1), found.abs().sum(1)]))
+        return {"sums": torch.stack(sums)}
+
+    sums = sum_batches(fact_batches(model, facts, batch_tokens), compute, journal, progress)["sums"]
     return pd.concat([_table(state.name, *part, len(facts)) for state, part in zip(states, sums, strict=True)])
 
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from transformers import AttentionInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from onemask.batching import NO_JOURNAL, Journal, nothing, run_batches
 from onemask.edits import LayerEdits
 from onemask.forward import causal_mask, embed, run_blocks
 from onemask.models import Model
-from onemask.progress import counted
 from onemask.scoring import fact_batches
 from onemask.states import State, in_state
 from onemask.tokens import encode_with_subject, pad
@@ -70,20 +70,24 @@ def measure(
     edits: LayerEdits,
     states: list[State],
     batch_tokens: int,
-    progress: Callable[[int], None] = lambda done: None,
+    journal: Journal = NO_JOURNAL,
+    progress: Callable[[int], None] = nothing,
 ) -> pd.DataFrame:
     """The `attention` table, in every state."""
-    frames = []
-    for group in counted(fact_batches(model, facts, batch_tokens), progress):
-        batch = facts.iloc[group]
+
+    def compute(group: list[int]) -> dict[str, Tensor]:
+        found = []
         for state in states:
             with in_state(model, edits, state[group]):
-                weights = subject_weights(model, batch).double().cpu()
-            frames.append(_table(batch, state.name, weights))
-    return pd.concat(frames, ignore_index=True)
+                found.append(subject_weights(model, facts.iloc[group]).double().cpu().transpose(0, 1))
+        return {"weights": torch.stack(found, dim=1)}
+
+    weights = run_batches(fact_batches(model, facts, batch_tokens), compute, journal, progress)["weights"]
+    return pd.concat([_table(facts, state.name, weights[:, at]) for at, state in enumerate(states)], ignore_index=True)
 
 
 def _table(facts: pd.DataFrame, state: str, weights: Tensor) -> pd.DataFrame:
-    layer, fact, head = (index.flatten().numpy() for index in torch.meshgrid(*map(torch.arange, weights.shape), indexing="ij"))
+    """Rows of the `attention` table from weights (facts, layers, heads)."""
+    fact, layer, head = (index.flatten().numpy() for index in torch.meshgrid(*map(torch.arange, weights.shape), indexing="ij"))
     rows = facts[["case_id", "relation_id"]].iloc[fact].reset_index(drop=True)
     return rows.assign(state=state, layer=layer, head=head, weight=weights.flatten().numpy())

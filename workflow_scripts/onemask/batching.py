@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,10 @@ from onemask.tensor_files import read_tensors, write_tensors
 
 @dataclass(frozen=True)
 class Journal:
-    """Finished batches in a folder, taken up again by a run with the same `fingerprint`; without a folder nothing is kept."""
+    """Finished batches in a folder, taken up again by a run with the same `fingerprint`; without a folder nothing is kept.
+
+    As a context: when the block ends well, nothing is left of it.
+    """
 
     folder: Path | None = None
     fingerprint: str = ""
@@ -47,29 +50,39 @@ class Journal:
         if path := self._path(batch):
             write_tensors(path, tensors, {"fingerprint": self.fingerprint})
 
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *details: object) -> None:
+        """Forget everything, where the job ended well."""
+        if error is None:
+            self.clear()
+
     def clear(self) -> None:
-        """Forget everything, at the end of the job."""
+        """Forget everything."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def run_batches(
-    groups: list[list[int]],
-    compute: Callable[[list[int]], dict[str, Tensor]],
-    journal: Journal,
-    progress: Callable[[int], None] = lambda done: None,
-) -> dict[str, Tensor]:
-    """Call `compute` on each group of indices; its tensors, one row an index, joined in the order of the indices, on the CPU.
+NO_JOURNAL = Journal()
+Compute = Callable[[list[int]], dict[str, Tensor]]
 
-    Raises OnemaskError when a single index is too large for the device's memory.
-    """
-    todo, done = list(reversed(groups)), []
+
+def nothing(done: int) -> None:
+    """The progress that nobody watches."""
+
+
+def _results(
+    groups: list[list[int]], compute: Compute, journal: Journal, progress: Callable[[int], None]
+) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+    """Each group of indices with what `compute` finds for it, on the CPU; groups halved where the device's memory is full."""
+    todo, done = list(reversed(groups)), 0
     while todo:
         group = todo.pop()
         result = journal.read(group)
         if result is None:
             try:
-                result = {name: part.cpu().contiguous() for name, part in compute(group).items()}
+                result = {name: _stored(part) for name, part in compute(group).items()}
             except torch.OutOfMemoryError as error:
                 # halved behind this block: within it, the traceback keeps the batch's tensors alive
                 full = reason(error)
@@ -78,10 +91,36 @@ def run_batches(
                 todo += _halved(group, full)
                 continue
             journal.write(group, result)
-        done.append((group, result))
-        progress(sum(len(group) for group, _ in done))
+        yield group, result
+        done += len(group)
+        progress(done)
+
+
+def run_batches(
+    groups: list[list[int]], compute: Compute, journal: Journal, progress: Callable[[int], None] = nothing
+) -> dict[str, Tensor]:
+    """Call `compute` on each group of indices; its tensors, one row an index, joined in the order of the indices, on the CPU.
+
+    Raises OnemaskError when a single index is too large for the device's memory.
+    """
+    done = list(_results(groups, compute, journal, progress))
     order = torch.tensor([index for group, _ in done for index in group]).argsort()
-    return {name: torch.cat([result[name] for _, result in done])[order] for name in done[0][1]}
+    return {name: torch.cat([result[name] for _, result in done])[order] for name in sorted(done[0][1])}
+
+
+def sum_batches(
+    groups: list[list[int]], compute: Compute, journal: Journal, progress: Callable[[int], None] = nothing
+) -> dict[str, Tensor]:
+    """`run_batches` of tensors of one shape, added up in the order of the groups."""
+    total: dict[str, Tensor] = {}
+    for _, result in _results(groups, compute, journal, progress):
+        total = {name: part + total[name] if total else part for name, part in result.items()}
+    return total
+
+
+def _stored(tensor: Tensor) -> Tensor:
+    # a single row of a wider tensor calls itself contiguous, whatever its strides, and cannot be written: a copy can
+    return tensor.cpu().clone(memory_format=torch.contiguous_format)
 
 
 def _halved(group: list[int], found: str) -> list[list[int]]:

@@ -157,11 +157,10 @@ def edit(given: argparse.Namespace) -> None:
         "versions": installed_versions(),
     }
     moment_hashes = [sha256(folder / f"layer{layer}.safetensors") for layer in moments]
-    journal = Journal.beside(given.out, [source, facts.to_json(), moment_hashes])
-    task = Task(model, facts.to_dict("records"), templates, moments, journal, Progress(len(facts), "edits"))
-    table = edits_table(model, facts, edit_facts(task, given.method, settings), entry["together"], SCORING_TOKENS)
-    write_table(given.out, "edits", table, source)
-    journal.clear()
+    with Journal.beside(given.out, [source, facts.to_json(), moment_hashes]) as journal:
+        task = Task(model, facts.to_dict("records"), templates, moments, journal, Progress(len(facts), "edits"))
+        table = edits_table(model, facts, edit_facts(task, given.method, settings), entry["together"], SCORING_TOKENS)
+        write_table(given.out, "edits", table, source)
     print(success_by_fact(facts, table))
 
 

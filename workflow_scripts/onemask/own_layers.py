@@ -21,6 +21,6 @@ def layers(location: str, path: str | None, device: str, dtype: str) -> str:
     facts = read_own_facts(path) if path else embedded_facts(embedded / "facts.csv", embedded / "relations.csv", seed=0)
     folder, info = locate(location)
     model = load_checkpoint(folder, info, device, dtype)
-    table = by_layer(model, facts, Progress(facts["subject"].nunique(), "subjects"))
+    table = by_layer(model, facts, progress=Progress(facts["subject"].nunique(), "subjects"))
     shown = table[["layer", "common_energy", "cosine"]].to_string(index=False, float_format=lambda value: f"{value:.2f}")
     return f"{shown}\n{table['subjects'].iloc[0]} subjects. {ADVICE}"

@@ -6,17 +6,18 @@ mechanism, as the paper infers from contributions.
 """
 
 import contextlib
+import itertools
 from collections.abc import Callable, Generator
 
 import pandas as pd
 import torch
 from torch import Tensor
 
+from onemask.batching import NO_JOURNAL, Journal, nothing, run_batches
 from onemask.decomposition import OBJECTS
 from onemask.edits import LayerEdits
 from onemask.forward import causal_mask, embed, last, logits_at, run_blocks
 from onemask.models import Model
-from onemask.progress import counted
 from onemask.scoring import fact_batches, first_tokens
 from onemask.states import State, in_state
 from onemask.tokens import Padded, pad, prompt_ids
@@ -99,30 +100,38 @@ def measure(
     edits: LayerEdits,
     states: list[State],
     batch_tokens: int,
-    progress: Callable[[int], None] = lambda done: None,
+    journal: Journal = NO_JOURNAL,
+    progress: Callable[[int], None] = nothing,
 ) -> pd.DataFrame:
     """The `patching` table of the state "edited": every component, from each layer behind the edited ones on, and nowhere."""
     (edited,) = (state for state in states if state.name == "edited")
-    frames = []
-    for group in counted(fact_batches(model, facts, batch_tokens), progress):
-        frames += _patch_batch(model, facts.iloc[group], edits, edited[group])
+
+    def compute(group: list[int]) -> dict[str, Tensor]:
+        return _patch_batch(model, facts.iloc[group], edits, edited[group])
+
+    found = run_batches(fact_batches(model, facts, batch_tokens), compute, journal, progress)
+    places = list(itertools.product(COMPONENTS, range(edits.layer + 1, model.layers + 1)))
+    who = facts[["case_id", "relation_id"]]
+    frames = [
+        who.assign(component=component, first_layer=first, **{name: values[:, at].numpy() for name, values in found.items()})
+        for at, (component, first) in enumerate(places)
+    ]
     return pd.concat(frames, ignore_index=True)
 
 
-def _patch_batch(model: Model, facts: pd.DataFrame, edits: LayerEdits, edited: State) -> list[pd.DataFrame]:
+def _patch_batch(model: Model, facts: pd.DataFrame, edits: LayerEdits, edited: State) -> dict[str, Tensor]:
+    """Columns of the `patching` table, (facts, components * first layers) each."""
     run = Run(model, pad(prompt_ids(model.tokenizer, facts)))
     outputs, end = run.recorded()
     original = run.log_probs(end).argmax(-1)
     tokens = {name: first_tokens(model, facts[column], space=True) for name, column in OBJECTS.items()}
-    frames = []
+    found = []
     with in_state(model, edits, edited):
         before = run.streams()
-        for component, parts in COMPONENTS.items():
+        for parts in COMPONENTS.values():
             for first in range(edits.layer + 1, model.layers + 1):
                 log_probs = run.log_probs(run.replaced(before[first], first, parts, outputs))
                 read = {f"logp_{name}_first": log_probs.gather(1, ids[:, None])[:, 0] for name, ids in tokens.items()}
-                columns = {name: values.double().cpu().numpy() for name, values in read.items()}
-                top1 = (log_probs.argmax(-1) == original).cpu().numpy()
-                rows = facts[["case_id", "relation_id"]].assign(component=component, first_layer=first, **columns, top1=top1)
-                frames.append(rows)
-    return frames
+                columns = {name: values.double().cpu() for name, values in read.items()}
+                found.append(columns | {"top1": (log_probs.argmax(-1) == original).cpu()})
+    return {name: torch.stack([columns[name] for columns in found], dim=1) for name in found[0]}

@@ -1,13 +1,13 @@
 """Perplexity of the original, edited and masked models on held-out text; the blocks up to the edited layer run once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from onemask.batching import Journal, run_batches
+from onemask.batching import Journal, nothing, run_batches
 from onemask.edits import LayerEdits, product
 from onemask.forward import Cut, finish, logits_at, split_at
 from onemask.models import Model
@@ -34,6 +34,47 @@ def mean_nll(model: Model, cuts: list[Cut], windows: Tensor, state: State) -> fl
     return total / (windows.shape[0] * (windows.shape[1] - 1))
 
 
+def cut_windows(model: Model, layer: int, windows: Tensor) -> list[Cut]:
+    """Each window cut at a layer, with the model as it is."""
+    return [split_at(model, layer, Padded(ids[None], torch.tensor([len(ids)]))) for ids in windows]
+
+
+def nll_by_edit(
+    model: Model,
+    cuts: list[Cut],
+    windows: Tensor,
+    states_of: Callable[[list[int]], list[State]],
+    edits: int,
+    journal: Journal,
+    progress: Callable[[int], None] = nothing,
+) -> Tensor:
+    """`mean_nll` of every edit in every state, (edits, states), float64; each edit done is kept in the journal.
+
+    states_of: the states of one edit, given as its row in a list.
+    """
+
+    def compute(group: list[int]) -> dict[str, Tensor]:
+        values = [mean_nll(model, cuts, windows, state) for state in states_of(group)]
+        return {"nll": torch.tensor([values], dtype=torch.float64)}
+
+    return run_batches([[row] for row in range(edits)], compute, journal, progress)["nll"]
+
+
+def perplexity_table(rows: list[tuple[int, str, float]], windows: Tensor) -> pd.DataFrame:
+    """The `perplexity` table; rows: case_id, state, mean negative log-likelihood over the windows (nats)."""
+    tokens = windows.shape[0] * (windows.shape[1] - 1)
+    return pd.DataFrame(rows, columns=["case_id", "state", "nll"]).assign(tokens=tokens)
+
+
+def rows_of(cases: Iterable[int], states: list[str], nll: Tensor) -> list[tuple[int, str, float]]:
+    """Rows of the `perplexity` table from values (cases, states)."""
+    return [
+        (int(case), state, value)
+        for case, values in zip(cases, nll.tolist(), strict=True)
+        for state, value in zip(states, values, strict=True)
+    ]
+
+
 def collapse(
     model: Model,
     windows: Tensor,
@@ -42,25 +83,20 @@ def collapse(
     states: list[State],
     count: int,
     journal: Journal,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = nothing,
 ) -> pd.DataFrame:
     """The `perplexity` table of the original model, of every edit, and of the `count` worst edits under the mask (table 6).
 
-    edits: of the facts `cases`, each on its own. states: original, edited, masked. Each edit done is kept in the journal.
+    edits: of the facts `cases`, each on its own. states: original, edited, masked.
     """
     original, edited, masked = states
-    cuts = [split_at(model, edits.layer, Padded(ids[None], torch.tensor([len(ids)]))) for ids in windows]
-
-    def compute(group: list[int]) -> dict[str, Tensor]:
-        return {"nll": torch.tensor([mean_nll(model, cuts, windows, edited[group])], dtype=torch.float64)}
-
-    nll = run_batches([[row] for row in range(len(cases))], compute, journal, progress)["nll"]
-    worst = nll.argsort(descending=True, stable=True)[:count].tolist()
+    cuts = cut_windows(model, edits.layer, windows)
+    nll = nll_by_edit(model, cuts, windows, lambda group: [edited[group]], len(cases), journal, progress)
+    worst = nll[:, 0].argsort(descending=True, stable=True)[:count].tolist()
     rows = [(-1, original.name, mean_nll(model, cuts, windows, original))]
-    rows += [(int(case), edited.name, float(value)) for case, value in zip(cases, nll, strict=True)]
+    rows += rows_of(cases, [edited.name], nll)
     rows += [(int(cases[row]), masked.name, mean_nll(model, cuts, windows, masked[[row]])) for row in worst]
-    tokens = windows.shape[0] * (windows.shape[1] - 1)
-    return pd.DataFrame(rows, columns=["case_id", "state", "nll"]).assign(tokens=tokens)
+    return perplexity_table(rows, windows)
 
 
 def measure(
@@ -70,32 +106,24 @@ def measure(
     edits: LayerEdits,
     states: list[State],
     journal: Journal,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = nothing,
 ) -> pd.DataFrame:
     """The `perplexity` table: every state of every edit, or once (case_id -1) where no single edit makes a difference.
 
-    cases: a row an edit or more, with `case_id`. Each edit done is kept in the journal.
+    cases: a row an edit or more, with `case_id`.
     """
-    length = torch.tensor([windows.shape[1]])
-    unedited = [split_at(model, edits.layer, Padded(ids[None], length)) for ids in windows]
-    with edits.others_applied(model):
-        edited = [split_at(model, edits.layer, Padded(ids[None], length)) for ids in windows] if edits.others else unedited
+    unedited = edited = cut_windows(model, edits.layer, windows)
+    if edits.others:
+        with edits.others_applied(model):
+            edited = cut_windows(model, edits.layer, windows)
     fixed, varying = ([state for state in states if state.varies == varies] for varies in (False, True))
-
-    def nll(state: State) -> float:
-        return mean_nll(model, unedited if state.update is None else edited, windows, state)
-
-    def compute(group: list[int]) -> dict[str, Tensor]:
-        return {"nll": torch.tensor([[nll(state[group]) for state in varying]], dtype=torch.float64)}
-
-    rows = [(-1, state.name, nll(state[[0]])) for state in fixed]
+    rows = [
+        (-1, state.name, mean_nll(model, unedited if state.update is None else edited, windows, state[[0]])) for state in fixed
+    ]
     if varying:
         names = cases["case_id"].unique()
-        found = run_batches([[row] for row in range(len(names))], compute, journal, progress)["nll"].tolist()
-        rows += [
-            (case, state.name, value)
-            for case, values in zip(names, found, strict=True)
-            for state, value in zip(varying, values, strict=True)
-        ]
-    tokens = windows.shape[0] * (windows.shape[1] - 1)
-    return pd.DataFrame(rows, columns=["case_id", "state", "nll"]).assign(tokens=tokens)
+        found = nll_by_edit(
+            model, edited, windows, lambda group: [state[group] for state in varying], len(names), journal, progress
+        )
+        rows += rows_of(names, [state.name for state in varying], found)
+    return perplexity_table(rows, windows)

@@ -3,7 +3,6 @@
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from tqdm import tqdm
@@ -31,12 +30,3 @@ class Progress:
             self.logged = now
         if done == self.total:
             self.bar.close()
-
-
-def counted(groups: Iterable[list[int]], progress: Callable[[int], None]) -> Iterator[list[int]]:
-    """Each group of rows; when its turn is over, `progress` hears how many rows are done."""
-    done = 0
-    for group in groups:
-        yield group
-        done += len(group)
-        progress(done)

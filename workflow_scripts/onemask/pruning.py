@@ -10,20 +10,23 @@ from onemask.models import Model
 from onemask.states import State
 from onemask.tokens import prompt_ids
 
+# size of the update, of the edited weight, norm of the edited matrix's column, mean absolute activation of its neuron
+CRITERIA = ("update", "magnitude", "columns", "activation")
 FILLS = {"zero": False, "original": True}  # does a pruned weight take its value before the edit?
 
 
-def criteria(weight: Tensor, update: Tensor, activation: Tensor) -> dict[str, Tensor]:
-    """By what each weight is pruned first, (d_model, d_mlp): size of the update, of the edited weight, norm of the edited
-    matrix's column, and mean absolute activation of its neuron (method.md section 5).
+def names(shares: list[float]) -> list[str]:
+    """Names of the states of `states_of`: every criterion, share and fill, as "update-zero-5" (percent)."""
+    return [f"{name}-{fill}-{100 * share:g}" for name in CRITERIA for share in shares for fill in FILLS]
+
+
+def criteria(weight: Tensor, update: Tensor, activation: Tensor) -> list[Tensor]:
+    """By what each weight is pruned first, (d_model, d_mlp), in the order of CRITERIA (method.md section 5).
 
     activation: (d_mlp,).
     """
     edited = weight + update
-    columns = {"columns": edited.norm(dim=0), "activation": activation}
-    return {"update": update.abs(), "magnitude": edited.abs()} | {
-        name: values.expand_as(weight) for name, values in columns.items()
-    }
+    return [update.abs(), edited.abs(), edited.norm(dim=0).expand_as(weight), activation.expand_as(weight)]
 
 
 def largest_removed(values: Tensor, shares: list[float]) -> list[Tensor]:
@@ -39,14 +42,15 @@ def largest_removed(values: Tensor, shares: list[float]) -> list[Tensor]:
 
 
 def states_of(model: Model, edit: FactoredEdits, activation: Tensor, shares: list[float]) -> list[State]:
-    """Every criterion, fill and share over one edit, named as "update-zero-5" (percent)."""
+    """Every criterion, share and fill over one edit, in the order of `names`."""
     weight = model.weight(edit.layer).float()
-    return [
-        State(f"{name}-{fill}-{100 * share:g}", edit, keep, restores)
-        for name, values in criteria(weight, edit.dense(0), activation).items()
-        for share, keep in zip(shares, largest_removed(values, shares), strict=True)
-        for fill, restores in FILLS.items()
+    pruned = [
+        (keep, restores)
+        for values in criteria(weight, edit.dense(0), activation)
+        for keep in largest_removed(values, shares)
+        for restores in FILLS.values()
     ]
+    return [State(name, edit, keep, restores) for name, (keep, restores) in zip(names(shares), pruned, strict=True)]
 
 
 @torch.inference_mode()

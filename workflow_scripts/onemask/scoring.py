@@ -1,11 +1,13 @@
 """Scoring facts: log-probabilities of both objects, the predicted token, and the KL divergence, in any state of the layer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
 import torch
 from torch import Tensor
 
+from onemask.batching import NO_JOURNAL, Journal, nothing, run_batches
 from onemask.edits import Update, product
 from onemask.errors import OnemaskError
 from onemask.forward import Cut, finish, logits_at, split_at
@@ -119,18 +121,21 @@ def kl_divergence(reference: Tensor, other: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def knowledge(model: Model, facts: pd.DataFrame, split: str, batch_tokens: int) -> pd.DataFrame:
-    """The `knowledge` table: does the unedited model prefer the true object, P(o) > P(o*)?"""
-    parts = []
-    for group in fact_batches(model, facts, batch_tokens):
-        batch = facts.iloc[group]
-        scores = score(model, probe(model, model.layers - 1, batch))
-        parts.append(
-            batch[["case_id", "relation_id"]].assign(
-                split=split, logp_true=scores.logp_true.numpy(), logp_new=scores.logp_new.numpy()
-            )
-        )
-    table = pd.concat(parts).sort_index()
+def knowledge(
+    model: Model,
+    facts: pd.DataFrame,
+    batch_tokens: int,
+    journal: Journal = NO_JOURNAL,
+    progress: Callable[[int], None] = nothing,
+) -> pd.DataFrame:
+    """The `knowledge` table: does the unedited model prefer the true object, P(o) > P(o*)? facts: with their `split`."""
+
+    def compute(group: list[int]) -> dict[str, Tensor]:
+        scores = score(model, probe(model, model.layers - 1, facts.iloc[group]))
+        return {"logp_true": scores.logp_true, "logp_new": scores.logp_new}
+
+    found = run_batches(fact_batches(model, facts, batch_tokens), compute, journal, progress)
+    table = facts[["case_id", "relation_id", "split"]].assign(**{name: values.numpy() for name, values in found.items()})
     return table.assign(known=table["logp_true"] > table["logp_new"])
 
 

@@ -1,11 +1,13 @@
 """How large are the updates where the mask prunes, and everywhere (table 8)?"""
 
 import math
+from collections.abc import Callable
 
 import pandas as pd
 import torch
 from torch import Tensor
 
+from onemask.batching import NO_JOURNAL, Journal, nothing, run_batches
 from onemask.edits import BatchEdit, LayerEdits
 
 
@@ -29,10 +31,22 @@ def magnitude(update: Tensor, keep: Tensor) -> dict[str, float]:
     }
 
 
-def by_edit(facts: pd.DataFrame, edits: LayerEdits, keep: Tensor) -> pd.DataFrame:
+def by_edit(
+    facts: pd.DataFrame,
+    edits: LayerEdits,
+    keep: Tensor,
+    journal: Journal = NO_JOURNAL,
+    progress: Callable[[int], None] = nothing,
+) -> pd.DataFrame:
     """The `update_magnitude` table: a row a fact, or one row where all facts are one edit."""
     if isinstance(edits.update, BatchEdit):
         return pd.DataFrame([{"case_id": -1, "relation_id": "", **magnitude(edits.update.matrix, keep)}])
-    found = [magnitude(edits.update.dense(row), keep) for row in range(len(edits.update))]
-    rows = facts[["case_id", "relation_id"]].reset_index(drop=True)
-    return rows.join(pd.DataFrame(found))
+    update = edits.alone
+
+    def compute(group: list[int]) -> dict[str, Tensor]:
+        (row,) = group
+        found = magnitude(update.dense(row), keep)
+        return {name: torch.tensor([value], dtype=torch.float64) for name, value in found.items()}
+
+    found = run_batches([[row] for row in range(len(update))], compute, journal, progress)
+    return facts[["case_id", "relation_id"]].assign(**{name: values.numpy() for name, values in found.items()})
