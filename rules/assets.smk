@@ -6,7 +6,7 @@ rule fetch_model:
     output:
         folder=directory(f"{ASSETS}/models/{{model}}"),
     params:
-        spec=lambda wildcards: {key: SETTINGS["model_settings"][wildcards.model][key] for key in ("family", "source")},
+        spec=source_of_model,
         code=code("fetch_model.py"),
     log:
         f"{ASSETS}/logs/fetch_model/{{model}}.log",

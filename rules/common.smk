@@ -1,4 +1,5 @@
 # Configuration, names and helpers that all rules share; no rules.
+import os
 import sys
 from pathlib import Path
 
@@ -18,6 +19,9 @@ try:
     SETTINGS = load_run(config, ROOT)
 except OnemaskError as error:
     raise WorkflowError(f"onemask: {error}")
+
+if "://" in (SETTINGS["hub"] or ""):
+    os.environ["HF_ENDPOINT"] = SETTINGS["hub"]  # of the hub's library, in the jobs that fetch
 
 RUN = f"results/{SETTINGS['run']}"
 ASSETS = "results/assets"
@@ -108,6 +112,12 @@ def code(script, *modules):
 def setting(part):
     """A params function: a part of the settings of the job's model."""
     return lambda wildcards: SETTINGS["model_settings"][wildcards.model][part]
+
+
+def source_of_model(wildcards):
+    """What fetching the job's model depends on."""
+    settings = SETTINGS["model_settings"][wildcards.model]
+    return {key: settings[key] for key in ("family", "shape", "source") if key in settings}
 
 
 def editing_of(method, model):

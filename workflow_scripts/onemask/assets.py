@@ -17,7 +17,9 @@ from safetensors import SafetensorError
 
 from onemask.errors import OnemaskError, reason
 from onemask.files import sha256, writing
+from onemask.hub import fetch_hub
 from onemask.models import family_of, identity
+from onemask.shape import check_shape
 
 
 def check_hash(path: Path, expected: str | None, name: str) -> str:
@@ -86,36 +88,6 @@ def dequantise(gguf: Path, folder: Path) -> None:
     AutoTokenizer.from_pretrained(**source, trust_remote_code=False).save_pretrained(folder)
 
 
-def fetch_hub(repository: str, revision: str, folder: Path | None) -> Path:
-    """Fetch config, tokenizer and safetensors of a hub repository at one revision (no pickled weights, no code).
-
-    Into `folder`, or, without one, into the hub's own cache; returns where they are.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        found = snapshot_download(
-            repository,
-            revision=revision,
-            local_dir=folder,
-            allow_patterns=["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "tokenizer*", "merges.txt"],
-        )
-        return Path(found)
-    except GatedRepoError as error:
-        raise OnemaskError(
-            f"access to {repository}",
-            "a gated repository",
-            "Accept its licence on the hub and put your token into HF_TOKEN.",
-        ) from error
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise OnemaskError(
-            f"{repository} at revision {revision}",
-            reason(error),
-            "Check the network, the name and the revision.",
-        ) from error
-
-
 def link_local(source: Path, folder: Path) -> None:
     """Link a local checkpoint's files, but none that could run code, into `folder`; OnemaskError when a part is missing."""
     family_of(source, str(source))
@@ -162,8 +134,8 @@ def fetch_model(name: str, spec: dict, folder: str | Path) -> None:
             dequantise(gguf, scratch)
             gguf.unlink()
         elif "hub" in source:
-            known, origin, revision = source["hub"], source["hub"], source["revision"]
-            fetch_hub(source["hub"], source["revision"], scratch)
+            known = origin = source["hub"]
+            revision = fetch_hub(source["hub"], source["revision"], scratch)
         else:
             known, origin, revision = source["path"], Path(source["path"]).name, "local"
             link_local(Path(source["path"]), scratch)
@@ -171,6 +143,8 @@ def fetch_model(name: str, spec: dict, folder: str | Path) -> None:
         if family != spec["family"]:
             expected = f"a model of the family {spec['family']}, which config/models/{name}.yaml names"
             raise OnemaskError(expected, f"{family} in {known}", "Correct `family` or the source.")
+        if "shape" in spec:
+            check_shape(scratch, spec["shape"], name)
         info = identity(scratch, name, origin, revision, family)
         (scratch / "onemask.json").write_text(json.dumps(info, indent=2, sort_keys=True), encoding="utf-8")
         if folder.exists():

@@ -123,6 +123,29 @@ def largest_template_counts(wanted: list[list[dict]]) -> list[dict]:
     return [{"length": length, "count": counts[length]} for length in sorted(counts)]
 
 
+def at_site(source: dict, hub: str | None, root: Path) -> Path | None:
+    """A source's repository in a site's folder of the hub's repositories; None where source or site are others."""
+    if "hub" not in source or hub is None or "://" in hub:
+        return None
+    folder = root / hub / source["hub"]
+    if not folder.is_dir():
+        raise OnemaskError(f"{source['hub']} in the folder of the key hub", f"no {folder}", "Put it there, or correct hub.")
+    return Path(_from_here(str(Path(hub) / source["hub"]), root))
+
+
+def check_layers(name: str, settings: dict) -> None:
+    """OnemaskError when a method edits a layer that the model, by the shape in its file, does not have."""
+    layers = settings.get("shape", {}).get("layers", math.inf)
+    for method, chosen in settings["editing"].items():
+        beyond = [layer for layer in [chosen.get("layer", 0), *chosen.get("layers", [])] if layer >= layers]
+        if beyond:
+            raise OnemaskError(
+                f"layers below {layers}, the number in the shape of config/models/{name}.yaml",
+                f"{', '.join(map(str, beyond))} for {method}",
+                f"Correct editing.{method}, or the shape.",
+            )
+
+
 def load_model_settings(name: str, run: dict, root: Path) -> dict:
     """A model's file with its `editing` and `mask` settings merged: defaults, then the model's, then the run's."""
     path = root / "config" / "models" / f"{name}.yaml"
@@ -135,7 +158,10 @@ def load_model_settings(name: str, run: dict, root: Path) -> dict:
         for method in [*run["methods"], *run["compare"]]
     }
     settings["mask"] = defaults["mask"] | settings["mask"] | run["mask"]
-    if "path" in settings["source"]:
+    check_layers(name, settings)
+    if folder := at_site(settings["source"], run["hub"], root):
+        settings["source"] = {"path": str(folder)}
+    elif "path" in settings["source"]:
         settings["source"]["path"] = _from_here(settings["source"]["path"], root)
     return settings
 
@@ -186,6 +212,8 @@ def corpus_sources(config: dict, root: Path) -> dict[str, dict]:
         content = read_yaml(root / "config" / "datasets" / f"{name}.yaml")
         check(content, "corpus.schema.yaml", root / "config" / "schemas", f"config/datasets/{name}.yaml")
         source = content["source"]
+        if folder := at_site(source, config["hub"], root):
+            source["hub"] = str(folder)
         if "path" in source:
             source["path"] = _from_here(source["path"], root)
         if source["part"] not in (purpose, "both"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from onemask.assets import fetch_hub, replacing_folder
+from onemask.assets import replacing_folder
 from onemask.batching import Journal
 from onemask.codehash import code_hash
 from onemask.config import SHIPPED, check, editing_methods, editing_settings, moment_layers, read_yaml
@@ -18,6 +18,7 @@ from onemask.editors.base import Task
 from onemask.edits import write_edits
 from onemask.errors import OnemaskError, reason
 from onemask.files import digest, installed_versions, read_provenance, sha256, write_table, writing
+from onemask.hub import cached_hub
 from onemask.models import Model, family_of, identity, load_checkpoint
 from onemask.own_facts import read_own_facts
 from onemask.progress import Progress
@@ -38,7 +39,7 @@ def locate(location: str) -> tuple[Path, dict]:
     if not folder.is_dir():
         if folder.exists() or location.startswith((".", "/")) or location.count("/") > 1:
             raise OnemaskError("a checkpoint's folder or its name on the hub", location, "Correct --model.")
-        folder = fetch_hub(location, "main", None)
+        folder = cached_hub(location)
         revision = folder.name  # the cache names a snapshot's folder after its commit
     name = folder.resolve().name if revision == "local" else location
     return folder, identity(folder, name, name, revision, family_of(folder, location))
