@@ -116,3 +116,18 @@ def test_released_splits_give_tables_4_and_5_as_printed():
     seen = set(zip(splits["train"]["relation_id"], splits["train"]["subject"], strict=True))
     leaked = [pair in seen for pair in zip(splits["test"]["relation_id"], splits["test"]["subject"], strict=True)]
     assert 0 < sum(leaked) == facts.shared_with_training(splits)["test"]
+
+
+@pytest.mark.skipif(not RELEASED.is_dir(), reason="the authors' split files are not beside this checkout")
+def test_less_of_the_released_splits_is_their_beginning():
+    whole, less = (facts.released_splits(RELEASED, TEN, first) for first in (None, {"train": 7, "memit_test": 3}))
+    assert {name: len(split) for name, split in less.items()} == {
+        "train": 70,
+        "test": 1700,
+        "memit_train": 1000,
+        "memit_test": 30,
+    }
+    for relation, part in less["train"].groupby("relation_id"):
+        assert part["case_id"].tolist() == whole["train"].query("relation_id == @relation")["case_id"].tolist()[:7]
+    with pytest.raises(OnemaskError, match="200 facts a relation in the released split test; found 170 of P"):
+        facts.released_splits(RELEASED, TEN, {"test": 200})

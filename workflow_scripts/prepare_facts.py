@@ -8,7 +8,7 @@ from onemask.files import write_table
 def main(smk):
     settings = smk.params.facts
     if settings["splits"] == "released":
-        splits = facts.released_splits(settings["released"], settings["relations"])
+        splits = facts.released_splits(settings["released"], settings["relations"], settings["per_relation"])
     else:
         if settings["dataset"] == "embedded":
             table = records.embedded_facts(smk.input.facts, smk.input.relations, smk.params.seed)

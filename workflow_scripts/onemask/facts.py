@@ -12,21 +12,41 @@ RELEASED_TRAIN_PER_RELATION = 300  # the paper uses the first 300 records of eac
 GROUPS = {"train": "rome", "test": "rome", "ood": "rome", "memit_train": "memit", "memit_test": "memit"}
 
 
-def released_splits(folder: str | Path, relations: list[str]) -> dict[str, pd.DataFrame]:
-    """The splits that the paper's authors released, as they used them (method.md section 1)."""
+def released_splits(folder: str | Path, relations: list[str], first: dict[str, int] | None = None) -> dict[str, pd.DataFrame]:
+    """The splits that the paper's authors released, as they used them (method.md section 1), or less of them.
+
+    first: facts of each relation that are taken from the beginning of a split, by split; all that the paper used where none.
+
+    Raises OnemaskError when a split holds fewer of a relation.
+    """
 
     def read(name: str) -> pd.DataFrame:
         return read_counterfact(Path(folder) / name)
 
-    def joined(kind: str, first: int | None) -> pd.DataFrame:
-        return pd.concat([read(f"counterfact_{kind}{relation}.json")[:first] for relation in relations], ignore_index=True)
+    def joined(kind: str) -> pd.DataFrame:
+        return pd.concat([read(f"counterfact_{kind}{relation}.json") for relation in relations], ignore_index=True)
 
-    return {
-        "train": joined("train", RELEASED_TRAIN_PER_RELATION),
-        "test": joined("test", None),
+    splits = {
+        "train": joined("train"),
+        "test": joined("test"),
         "memit_train": read("memit_train_1000s_10rels.json"),
         "memit_test": read("memit_test_1000s_10rels.json"),
     }
+    wanted = {"train": RELEASED_TRAIN_PER_RELATION} | (first or {})
+    return {name: _first(splits[name], name, wanted.get(name)) for name in splits}
+
+
+def _first(facts: pd.DataFrame, split: str, count: int | None) -> pd.DataFrame:
+    if count is None:
+        return facts
+    sizes = facts["relation_id"].value_counts()
+    if sizes.min() < count:
+        raise OnemaskError(
+            f"{count} facts a relation in the released split {split}",
+            f"{sizes.min()} of {sizes.idxmin()}",
+            "Lower facts.per_relation.",
+        )
+    return facts.groupby("relation_id", sort=False).head(count).reset_index(drop=True)
 
 
 def sample_splits(
