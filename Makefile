@@ -4,12 +4,16 @@ SNAKEMAKE = .venv/bin/snakemake
 
 RUN ?= demo
 
-.PHONY: help demo demo-all studies archive test test-slurm docs clean
+CONFIG ?= config/paper.yaml
+DEVICE ?= a100-80
+
+.PHONY: help demo demo-all studies plan archive test test-slurm docs clean
 
 help:
 	@echo "make demo     install into .venv and run the main job (config/demo.yaml)"
 	@echo "make demo-all continue with every table and figure of the paper, MEMIT beside ROME (config/demo_all.yaml)"
 	@echo "make studies  continue with what lies behind the mask (config/demo_studies.yaml); hours on two cores"
+	@echo "make plan     say what a run will take before it runs: CONFIG=config/paper.yaml DEVICE=a100-80"
 	@echo "make archive  pack a finished run for reviewers: RUN=demo, with edits and masks too: WITH=\"edits masks\""
 	@echo "make test     install into .venv and run every test"
 	@echo "make test-slurm  send all of config/test.yaml through SLURM on this machine (as root, Debian)"
@@ -34,6 +38,9 @@ demo-all: .venv/.installed
 
 studies: .venv/.installed
 	$(SNAKEMAKE) --configfile config/demo.yaml config/demo_all.yaml config/demo_studies.yaml
+
+plan: .venv/.installed
+	@.venv/bin/python workflow_scripts/plan_run.py $(CONFIG) --device $(DEVICE)
 
 archive: .venv/.installed
 	.venv/bin/python workflow_scripts/make_archive.py $(RUN) $(if $(WITH),--with $(WITH))

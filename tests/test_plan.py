@@ -1,0 +1,117 @@
+"""What a run will take: operations as torch counts them, memory as autograd keeps it, jobs as Snakemake has them."""
+
+import re
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import plan_run
+from conftest import random_network
+from onemask import plan
+from onemask.config import load_run, read_yaml
+from onemask.errors import OnemaskError
+from onemask.forward import causal_mask, run_blocks
+from onemask.memory import meta_model, peaks, saved, weights
+from onemask.models import Model
+from run_configs import ROOT, read
+
+GB = 1e9
+DEVICES = read_yaml(ROOT / "config" / "devices.yaml")
+
+
+def settings_of(name: str = "paper", **changes) -> dict:
+    return load_run(read(name) | changes, ROOT)
+
+
+@pytest.mark.parametrize("name", ["gpt2-xl", "llama-3.2-3b", "qwen2.5-7b"])
+def test_operations_of_blocks_are_those_that_torch_counts(name):
+    """Forward, and forward and backward to the input; attention between a fact's few tokens is what the formula leaves out."""
+    own = settings_of()["model_settings"][name]
+    model, shape, layers, rows, length = meta_model(own), plan.shape_of(name, own), 3, 8, 10
+    lengths, positions = torch.full((rows,), length, device="meta"), torch.arange(length, device="meta")[None]
+    hidden = torch.empty(rows, length, model.d_model, device="meta", dtype=model.weight(0).dtype, requires_grad=True)
+    for backward in (False, True):
+        with FlopCounterMode(display=False) as counter:
+            behind = run_blocks(model, hidden, range(layers), causal_mask(lengths, length), positions)
+            if backward:
+                behind.sum().backward()
+        assert counter.get_total_flops() == pytest.approx((1 + backward) * shape.through(layers, rows * length), rel=0.03)
+
+
+def test_what_autograd_keeps_is_counted_alike_with_and_without_memory():
+    network, sizes = random_network("llama").float(), {}
+    with torch.device("meta"):
+        empty = type(network)(network.config)
+    for device, own in (("cpu", network), ("meta", empty)):
+        sizes[device] = [saved(Model(own, None, "llama"), 0, rows, 7, torch.float32, device) for rows in (2, 4)]
+    assert sizes["meta"] == pytest.approx(sizes["cpu"], rel=0.1)  # each device's attention keeps a little of its own
+    assert sizes["meta"][1] == pytest.approx(2 * sizes["meta"][0], rel=0.1)
+
+
+@pytest.fixture(scope="module")
+def paper():
+    return plan.plan(settings_of(), DEVICES["a100-80"])
+
+
+@pytest.mark.parametrize("name, budget", [("gpt2-xl", 40), ("llama-3.2-3b", 80), ("qwen2.5-7b", 80)])
+def test_every_stage_of_the_paper_fits(paper, name, budget):
+    part = paper[paper["model"] == name]
+    assert len(part) == 15 and part["peak"].max() < 0.9 * budget * GB  # a tenth for what allocators leave between tensors
+    if name == "qwen2.5-7b":
+        assert part.loc[part["stage"].isin(["edits", "blocking"]), "peak"].max() < 0.9 * 40 * GB
+
+
+def test_a_model_that_is_too_large_is_seen_not_to_fit():
+    """A shape of 70 billion parameters: the negative control of the test above."""
+    own = settings_of()["model_settings"]["llama-3.2-3b"]
+    own["shape"] |= {"layers": 80, "d_model": 8192, "d_mlp": 28672, "heads": 64, "tied": False}
+    windows = {"perplexity": 1024, "tokens": 70_000, "batch_tokens": 4096}
+    assert weights(meta_model(own)) == pytest.approx(141 * GB, rel=0.01)
+    assert min(peaks(own, own["editing"]["rome"], 8000, windows, 0, "counterfact").values()) > 80 * GB
+
+
+def test_twice_the_facts_take_twice_the_work():
+    facts = read("paper")["facts"]
+    once, twice = (
+        plan.operations(settings_of(methods=["rome"], facts=facts | {"per_relation": {"train": n, "test": n}}), "gpt2-xl", "rome")
+        for n in (50, 100)
+    )
+    for stage in ("edits", "mask", "reversal", "blocking"):
+        assert twice[stage] == pytest.approx(2 * once[stage], rel=1e-6), stage
+
+
+def test_a_model_without_its_shape_cannot_be_planned():
+    own = {key: value for key, value in settings_of()["model_settings"]["gpt2-xl"].items() if key != "shape"}
+    with pytest.raises(OnemaskError, match="the key shape in config/models/gpt2-xl.yaml"):
+        plan.shape_of("gpt2-xl", own)
+
+
+def test_the_plan_names_every_stage_and_snakemakes_jobs(capsys):
+    files = ["config/demo.yaml", "config/demo_all.yaml"]
+    plan_run.main([*files, "--device", "cpu"])
+    said = capsys.readouterr().out
+    assert all(re.search(rf"^smollm2-135m +(rome|memit)? +{stage} ", said, re.MULTILINE) for stage in plan.STAGES)
+    jobs = plan.jobs(ROOT, files)
+    assert f"{jobs['total']} jobs" in said and jobs["total"] == sum(count for rule, count in jobs.items() if rule != "total")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["config/paper.yaml", "--device", "abacus"], "a device out of cpu, a100-80.*found abacus"),
+        (["config/none.yaml"], "YAML at .*config/none.yaml"),
+    ],
+)
+def test_a_wrong_call_is_one_line(arguments, message):
+    with pytest.raises(SystemExit, match=message):
+        plan_run.main(arguments)
+
+
+def test_what_a_finished_stage_took_stands_beside_its_plan(tmp_path):
+    for chunk, seconds in (("P17", 30.0), ("P30", 12.5)):
+        log = tmp_path / "m" / "rome" / "benchmarks" / "edit_facts" / "test" / f"{chunk}.tsv"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(f"s\tmax_rss\n{seconds}\t100\n")
+    assert plan.measured(tmp_path, "m", "rome", "edits") == 42.5
+    assert plan.measured(tmp_path, "m", "rome", "mask") is None

@@ -1,0 +1,84 @@
+"""What a stage costs, counted before it runs: floating-point operations from a model's shape and the length of its texts.
+
+A forward pass through a block costs two operations a weight and token; one that is differentiated with respect to its input
+twice as much again. Attention between the few tokens of a fact is left out.
+"""
+
+from dataclasses import dataclass
+
+# mean tokens of a prompt, of its paraphrases and neighbourhood prompts, of an object, and from the subject's last token on:
+# 400 facts of each, with SmolLM2's tokenizer
+TEXTS = {
+    "embedded": {"prompt": 9.1, "paraphrase": 9.9, "neighbour": 9.2, "object": 1.3, "suffix": 3.0},
+    "counterfact": {"prompt": 8.4, "paraphrase": 20.7, "neighbour": 8.4, "object": 1.3, "suffix": 4.3},
+}
+TEXTS_AN_EDIT = 3  # on which the mask is trained: the prompt and two paraphrases
+STATES = 9  # of onemask.states.states_of for the main mask
+VARYING = 6  # those of them that are another one for each edit
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a model. block: weights of one block."""
+
+    layers: int
+    d_model: int
+    d_mlp: int
+    vocabulary: int
+    block: float
+
+    def through(self, layers: float, tokens: float) -> float:
+        """Operations of a forward pass through some blocks."""
+        return 2 * self.block * layers * tokens
+
+    def read(self, places: float) -> float:
+        """Operations of the unembedding at some places."""
+        return 2 * self.vocabulary * self.d_model * places
+
+    def matrix(self, tokens: float) -> float:
+        """Operations of one product with the edited matrix."""
+        return 2 * self.d_model * self.d_mlp * tokens
+
+
+def scored(shape: Shape, layer: int, texts: dict, facts: float, states: float, prompt: str = "prompt") -> float:
+    """Facts scored in some states of a layer: up to it once, behind it in every state; two objects a fact."""
+    tokens = facts * 2 * (texts[prompt] + texts["object"] - 1)
+    each = shape.through(shape.layers - layer - 1, tokens) + 2 * shape.matrix(tokens) + shape.read(facts * 2 * texts["object"])
+    return shape.through(layer + 1, tokens) + states * each
+
+
+def edited(shape: Shape, layer: int, texts: dict, facts: float, settings: dict) -> float:
+    """ROME's or MEMIT's optimisation of delta: every text once, then steps from the lookup position on, forward and backward."""
+    templates = 1 + sum(kind["count"] for kind in settings["templates"])
+    beginning = sum(kind["count"] * kind["length"] for kind in settings["templates"]) / templates
+    once = shape.through(shape.layers, facts * templates * (beginning + texts["prompt"] + texts["object"] - 1))
+    tokens = facts * templates * (texts["suffix"] + texts["object"] - 1)
+    step = 2 * shape.through(shape.layers - layer - 1, tokens) + 2 * shape.read(facts * (templates * texts["object"] + 1))
+    return once + settings["steps"] * step + scored(shape, layer, texts, facts, 2)
+
+
+def masked(shape: Shape, layer: int, texts: dict, edits: float, settings: dict) -> float:
+    """The mask's training: every text up to the layer once, then forward and backward behind it in every epoch."""
+    tokens = edits * (texts["prompt"] + (TEXTS_AN_EDIT - 1) * texts["paraphrase"])
+    places = edits * TEXTS_AN_EDIT
+    # behind the layer only the gradient of its output is wanted; of the two products at the layer also that of the mask
+    step = 2 * shape.through(shape.layers - layer - 1, tokens) + 6 * shape.matrix(tokens) + 3 * shape.read(places)
+    kept = 1 - settings["validation_share"]
+    return shape.through(shape.layers, tokens) + settings["epochs"] * kept * step
+
+
+def perplexity(shape: Shape, layer: int, tokens: float, states: float) -> float:
+    """Perplexity of a text in some states of a layer."""
+    behind = shape.through(shape.layers - layer - 1, tokens) + 2 * shape.matrix(tokens) + shape.read(tokens)
+    return shape.through(layer + 1, tokens) + states * behind
+
+
+def second_moment(shape: Shape, layer: int, tokens: float) -> float:
+    """The second moment of the keys of one layer."""
+    return shape.through(layer + 1, tokens) + 2 * shape.d_mlp**2 * tokens
+
+
+def patched(shape: Shape, layer: int, texts: dict, facts: float) -> float:
+    """Outputs of later layers replaced: three kinds, from each layer behind the edited one on."""
+    later = shape.layers - layer - 1
+    return 3 * (shape.through(later * (later + 1) / 2, facts * texts["prompt"]) + (later + 1) * shape.read(facts))
