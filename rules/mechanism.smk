@@ -100,6 +100,7 @@ rule measure_collapse:
         tokens=SETTINGS["perplexity"]["tokens"],
         window=SETTINGS["perplexity"]["window"],
         worst=SETTINGS["perplexity"]["worst"],
+        search_tokens=SETTINGS["perplexity"]["search_tokens"],
         device=setting("device"),
         dtype=setting("dtype"),
         code=code("measure_collapse.py"),

@@ -196,12 +196,17 @@ def test_the_worst_edits_are_measured_under_the_mask(model, tmp_path):
     windows = torch.arange(1, 41).view(2, 20)
     cases, seen = np.array([7, 8, 9, 10]), []
     journal = Journal(tmp_path / "journal", "x")
-    table = collapse(model, windows, cases, edits, states(model, edits), 2, journal, seen.append)
-    edited = table[table["state"] == "edited"].set_index("case_id")["nll"]
-    assert list(edited.index) == [7, 8, 9, 10] and seen == [1, 2, 3, 4]
-    assert set(table.loc[table["state"] == "shared", "case_id"]) == set(edited.nlargest(2).index)
-    again = collapse(model, windows, cases, edits, states(model, edits), 2, Journal(tmp_path / "journal", "x"))
+    everything = collapse(model, windows, cases, edits, states(model, edits), 4, 2, journal, seen.append)
+    edited = everything[everything["state"] == "edited"].set_index("case_id")["nll"]
+    assert sorted(edited.index) == [7, 8, 9, 10] and seen == [1, 2, 3, 4]
+    table = collapse(model, windows, cases, edits, states(model, edits), 2, 2, Journal())
+    for state in ("edited", "shared"):
+        assert set(table.loc[table["state"] == state, "case_id"]) == set(edited.nlargest(2).index)
+    again = collapse(model, windows, cases, edits, states(model, edits), 2, 2, Journal(tmp_path / "journal", "x"))
     pd.testing.assert_frame_equal(table, again)
+    sought = collapse(model, windows, cases, edits, states(model, edits), 1, 1, Journal())
+    first = collapse(model, windows[:1], cases, edits, states(model, edits), 1, 1, Journal())
+    assert sought["case_id"].tolist() == first["case_id"].tolist() and (sought["tokens"] == 2 * first["tokens"]).all()
     rows = pd.DataFrame(mechanism.collapse_measures(table, "test", 0, model="m", method="rome"))
     shown_cases = rows.loc[rows["metric"] == "perplexity_edited", "relation"].tolist()
     assert shown_cases == [f"case {case}" for case in edits_in_order(edited)]

@@ -38,7 +38,7 @@ def measured_perplexity(model, edits, journal):
 
 
 def collapse(model, edits, journal):
-    return perplexity.collapse(model, WINDOWS, FRAME["case_id"].to_numpy(), edits, states(model, edits), 2, journal)
+    return perplexity.collapse(model, WINDOWS, FRAME["case_id"].to_numpy(), edits, states(model, edits), 2, 1, journal)
 
 
 def pruned_perplexity(model, edits, journal):

@@ -19,7 +19,8 @@ def main(smk):
     cases = table["case_id"].unique()
     source, progress = job.provenance(smk, model.info), job.Progress(len(cases), "edits")
     with job.journal(smk, source) as journal:
-        measured = collapse(model, text, cases, edits, shown(edits, mask), smk.params.worst, journal, progress)
+        states, searched = shown(edits, mask), max(1, smk.params.search_tokens // smk.params.window)
+        measured = collapse(model, text, cases, edits, states, smk.params.worst, searched, journal, progress)
         write_table(smk.output.perplexity, "perplexity", measured, source)
 
 

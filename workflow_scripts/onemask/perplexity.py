@@ -82,20 +82,22 @@ def collapse(
     edits: LayerEdits,
     states: list[State],
     count: int,
+    searched: int,
     journal: Journal,
     progress: Callable[[int], None] = nothing,
 ) -> pd.DataFrame:
-    """The `perplexity` table of the original model, of every edit, and of the `count` worst edits under the mask (table 6).
+    """The `perplexity` table of the original model and of the `count` worst edits, as edited and under the mask (table 6).
 
-    edits: of the facts `cases`, each on its own. states: original, edited, masked.
+    edits: of the facts `cases`, each on its own. states: original, edited, masked. The worst are sought on the first `searched`
+    windows; all edits on all windows would take most of a large model's time.
     """
     original, edited, masked = states
     cuts = cut_windows(model, edits.layer, windows)
-    nll = nll_by_edit(model, cuts, windows, lambda group: [edited[group]], len(cases), journal, progress)
-    worst = nll[:, 0].argsort(descending=True, stable=True)[:count].tolist()
+    first = windows[:searched]
+    sought = nll_by_edit(model, cuts[:searched], first, lambda group: [edited[group]], len(cases), journal, progress)[:, 0]
     rows = [(-1, original.name, mean_nll(model, cuts, windows, original))]
-    rows += rows_of(cases, [edited.name], nll)
-    rows += [(int(cases[row]), masked.name, mean_nll(model, cuts, windows, masked[[row]])) for row in worst]
+    for row in sought.argsort(descending=True, stable=True)[:count].tolist():
+        rows += [(int(cases[row]), state.name, mean_nll(model, cuts, windows, state[[row]])) for state in (edited, masked)]
     return perplexity_table(rows, windows)
 
 

@@ -88,7 +88,7 @@ def operations(settings: dict, model: str, method: str) -> dict[str, float]:
     if not together:
         found["blocking"] = costs.edited(shape, layer, texts, test, chosen) + costs.scored(shape, layer, texts, test, 4)
         if wanted["worst"]:
-            found["perplexity"] += costs.perplexity(shape, layer, wanted["tokens"], test)
+            found["perplexity"] += costs.perplexity(shape, layer, min(wanted["tokens"], wanted["search_tokens"]), test)
         pruned = len(settings["pruning"]["shares"]) * PRUNED_STATES
         found["pruning"] = costs.scored(shape, layer, texts, min(test, settings["pruning"]["facts"]), pruned) if pruned else 0.0
     return found
