@@ -81,7 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.refuse(404, "RevisionNotFound")
         elif api:
             listed = self.hub.listed()
-            content = listed if api["what"] == "tree" else self.described(listed)
+            content = self.described(listed) if api["what"] == "revision" else listed
             self.answer(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
         else:
             self.serve(file["path"])

@@ -1,4 +1,4 @@
-"""Fetching a model from a hub on loopback: first fetch, offline afterwards, and every way in which it can fail."""
+"""Fetching models and corpora from a hub on loopback: first fetch, offline afterwards, and every way in which it can fail."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -152,6 +153,48 @@ def project_with(folder: Path, hub: str) -> Path:
     run = project / "config" / "test.yaml"
     run.write_text(run.read_text(encoding="utf-8") + f"hub: {hub}\n", encoding="utf-8")
     return project
+
+
+CORPUS = """
+import json, sys
+from onemask.corpus import fetch_corpus
+from onemask.errors import OnemaskError
+source = {"name": "short", "split": "test", "part": "perplexity", "hub": sys.argv[1], "revision": sys.argv[2]}
+try:
+    print(fetch_corpus(source)["text"].tolist())
+except OnemaskError as error:
+    sys.exit(f"onemask: {error}")
+"""
+
+
+@pytest.fixture
+def corpus(tmp_path) -> Path:
+    """A data set as the hub holds it: which files make which part stands in its README."""
+    folder = tmp_path / "someone" / "texts"
+    folder.mkdir(parents=True)
+    parts = [{"config_name": "short", "data_files": [{"split": "test", "path": "text.parquet"}]}]
+    (folder / "README.md").write_text(f"---\n{yaml.safe_dump({'configs': parts})}---\n", encoding="utf-8")
+    pd.DataFrame({"text": ["one", "", "two"]}).to_parquet(folder / "text.parquet")
+    return folder
+
+
+def fetch_texts(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    own = {"HF_HOME": str(home), "PYTHONPATH": str(ROOT / "workflow_scripts")}
+    command = [sys.executable, "-c", CORPUS, *arguments]
+    return subprocess.run(command, env=os.environ | own | environment, capture_output=True, text=True)
+
+
+def test_a_corpus_is_fetched_by_revision(corpus, tmp_path):
+    with serving(corpus) as hub:
+        run = fetch_texts(tmp_path / "home", "someone/tiny", COMMIT, HF_ENDPOINT=hub.address)
+        assert run.stdout.strip() == "['one', 'two']", run.stderr
+        run = fetch_texts(tmp_path / "home", "someone/tiny", "v9", HF_ENDPOINT=hub.address)
+    assert run.returncode == 1 and "texts of someone/tiny (short, test) at revision v9" in run.stderr
+
+
+def test_a_corpus_of_a_sites_folder_needs_no_hub(corpus, tmp_path):
+    run = fetch_texts(tmp_path / "home", str(corpus), COMMIT, HF_ENDPOINT="http://127.0.0.1:9")
+    assert run.stdout.strip() == "['one', 'two']", run.stderr
 
 
 MODEL = "results/assets/models/tiny-gpt2"
