@@ -41,6 +41,8 @@ def report(config: list[str], device: str) -> str:
         f"{table['seconds'].sum() / 3600:.1f} hours on {device}, where {chosen['achieved']:.0%} of its peak is reached",
         f"at most {large['peak'] / 1e9:.1f} of {chosen['memory']} GB ({large['model']}, {large['method']}, {large['stage']})",
         f"{table['disk'].sum() / 1e9:.1f} GB on disk",
+        "main memory asked for a job: "
+        + ", ".join(f"{own['memory_mb'] / 1000:.0f} GB ({name})" for name, own in settings["model_settings"].items()),
     ]
     return "\n".join(lines)
 
