@@ -1,5 +1,4 @@
 # Configuration, names and helpers that all rules share; no rules.
-import os
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from onemask.codehash import code_hash
 from onemask.config import largest_template_counts, load_run
 from onemask.config import moment_layers as layers_with_moments
 from onemask.errors import OnemaskError
+from onemask.hub import use_mirror
 from onemask.mask_plan import MAIN, names, of_share, plan
 
 try:
@@ -21,7 +21,7 @@ except OnemaskError as error:
     raise WorkflowError(f"onemask: {error}")
 
 if "://" in (SETTINGS["hub"] or ""):
-    os.environ["HF_ENDPOINT"] = SETTINGS["hub"]  # of the hub's library, in the jobs that fetch
+    use_mirror(SETTINGS["hub"])
 
 RUN = f"results/{SETTINGS['run']}"
 ASSETS = "results/assets"
