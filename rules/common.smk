@@ -9,10 +9,9 @@ SCRIPTS = ROOT / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from onemask.codehash import code_hash
-from onemask.config import largest_template_counts, load_run
+from onemask.config import largest_template_counts, load_run, use_mirror
 from onemask.config import moment_layers as layers_with_moments
 from onemask.errors import OnemaskError
-from onemask.hub import use_mirror
 from onemask.mask_plan import MAIN, names, of_share, plan
 
 try:
@@ -20,9 +19,7 @@ try:
 except OnemaskError as error:
     raise WorkflowError(f"onemask: {error}")
 
-if "://" in (SETTINGS["hub"] or ""):
-    use_mirror(SETTINGS["hub"])
-
+use_mirror(SETTINGS["hub"])
 RUN = f"results/{SETTINGS['run']}"
 ASSETS = "results/assets"
 MODELS = SETTINGS["models"]

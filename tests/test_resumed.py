@@ -99,14 +99,18 @@ def test_a_job_takes_up_only_what_was_made_from_the_same_bytes(tmp_path):
     facts, folder = tmp_path / "facts.parquet", tmp_path / "model"
     facts.write_bytes(b"facts")
     folder.mkdir()
-    smk = SimpleNamespace(input=[str(facts), str(folder)], output=[str(tmp_path / "reversal.parquet")])
-    with job.journal(smk, {"rule": "measure"}) as journal:
-        journal.write([0], {"row": torch.zeros(1)})
-        assert job.journal(smk, {"rule": "measure"}).read([0]) is not None
-        assert job.journal(smk, {"rule": "other"}).read([0]) is None
+    smk = SimpleNamespace(input=[str(facts), str(folder)])
+
+    def journal(source: dict) -> Journal:
+        return Journal.beside(str(tmp_path / "reversal.parquet"), [source, job.input_hashes(smk)])
+
+    with journal({"rule": "measure"}) as kept:
+        kept.write([0], {"row": torch.zeros(1)})
+        assert journal({"rule": "measure"}).read([0]) is not None
+        assert journal({"rule": "other"}).read([0]) is None
         facts.write_bytes(b"others")
-        assert job.journal(smk, {"rule": "measure"}).read([0]) is None
-    assert not journal.folder.exists()
+        assert journal({"rule": "measure"}).read([0]) is None
+    assert not kept.folder.exists()
 
 
 def test_a_job_that_fails_keeps_its_batches(tmp_path):

@@ -1,6 +1,7 @@
 """Decompose the logits of test facts by attention and MLP, in the original, edited and pruned model."""
 
 import job
+from onemask.batching import Journal
 from onemask.decomposition import decompose
 from onemask.edit_tables import join_facts, layer_edits, read_edits, sample
 from onemask.files import read_table, write_table
@@ -16,7 +17,7 @@ def main(smk):
     mask = read_mask(smk.input.mask, model, edits)
     facts, edits = sample(facts, edits, smk.params.facts)
     states, source, progress = shown(edits, mask), job.provenance(smk, model.info), job.Progress(len(facts), "facts")
-    with job.journal(smk, source) as journal:
+    with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
         parts = decompose(model, facts, edits, states, smk.params.batch_tokens, smk.params.as_released, journal, progress)
         write_table(smk.output.decomposition, "decomposition", parts, source)
 

@@ -1,6 +1,7 @@
 """Edit facts of one split with one method: one relation's, each on its own, or all at once."""
 
 import job
+from onemask.batching import Journal
 from onemask.edit_tables import edits_table
 from onemask.editing import edit, facts_to_edit
 from onemask.editors.base import Task
@@ -25,7 +26,7 @@ def main(smk):
     source = job.provenance(smk, model.info)
     templates = choose(read_table(smk.input.templates, "templates"), smk.params.settings.get("templates", []))
     moments = read_second_moments(smk.input.moments, model, smk.params.layers)
-    with job.journal(smk, source) as journal:
+    with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
         task = Task(model, facts.to_dict("records"), templates, moments, journal, job.Progress(len(facts), "edits"))
         edited = edit(task, smk.params.method, smk.params.settings, smk.params.editor, smk.params.easyeditor)
         table = edits_table(model, facts, edited, smk.params.together, smk.params.batch_tokens)

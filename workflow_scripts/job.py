@@ -8,16 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from onemask.errors import OnemaskError
 from onemask.files import digest, installed_versions, sha256, writing
 from onemask.progress import Progress
 
-if TYPE_CHECKING:
-    from onemask.batching import Journal
-
-__all__ = ["Progress", "digest", "journal", "provenance", "run", "running"]
+__all__ = ["Progress", "digest", "input_hashes", "provenance", "run", "running"]
 
 
 def provenance(smk, model_info: dict | None = None) -> dict:
@@ -33,11 +29,9 @@ def provenance(smk, model_info: dict | None = None) -> dict:
     }
 
 
-def journal(smk, source: dict) -> "Journal":
-    """Where the job keeps finished batches, for a run with the same provenance `source` and the same bytes in every input."""
-    from onemask.batching import Journal  # here, since it needs torch, which not every environment has
-
-    return Journal.beside(smk.output[0], [source, [sha256(path) for path in smk.input if Path(path).is_file()]])
+def input_hashes(smk) -> list[str]:
+    """SHA-256 of every input file; folders are left out, since a model's hashes are in its provenance."""
+    return [sha256(path) for path in smk.input if Path(path).is_file()]
 
 
 def _open_log(path: str) -> None:

@@ -1,6 +1,7 @@
 """Edit test facts again, under the active mask."""
 
 import job
+from onemask.batching import Journal
 from onemask.blocking import block
 from onemask.edit_tables import join_facts, layer_edits, read_edits
 from onemask.editing import edit
@@ -20,7 +21,7 @@ def main(smk):
     templates = choose(read_table(smk.input.templates, "templates"), smk.params.settings["templates"])
     moments = read_second_moments(smk.input.moments, model, smk.params.layers)
     keep = read_mask(smk.input.mask, model, edits).keep.to(edits.device)
-    with job.journal(smk, source) as journal:
+    with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
         blocked = block(
             Task(model, facts.to_dict("records"), templates, moments, journal, job.Progress(len(facts), "edits")),
             facts,

@@ -1,6 +1,7 @@
 """Measure the perplexity of every test edit, and under the mask of those where it is worst."""
 
 import job
+from onemask.batching import Journal
 from onemask.corpus import windows
 from onemask.edit_tables import layer_edits, read_edits
 from onemask.files import read_table, write_table
@@ -18,7 +19,7 @@ def main(smk):
     text = windows(model.tokenizer, read_table(smk.input.corpus, "corpus"), "perplexity", smk.params.tokens, smk.params.window)
     cases = table["case_id"].unique()
     source, progress = job.provenance(smk, model.info), job.Progress(len(cases), "edits")
-    with job.journal(smk, source) as journal:
+    with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
         states, searched = shown(edits, mask), max(1, smk.params.search_tokens // smk.params.window)
         measured = collapse(model, text, cases, edits, states, smk.params.worst, searched, journal, progress)
         write_table(smk.output.perplexity, "perplexity", measured, source)

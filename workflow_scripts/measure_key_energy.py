@@ -1,6 +1,7 @@
 """Measure how much the keys of the training facts' subjects share in each layer."""
 
 import job
+from onemask.batching import Journal
 from onemask.files import read_table, write_table
 from onemask.key_energy import by_layer
 from onemask.models import load_model
@@ -10,7 +11,7 @@ def main(smk):
     model = load_model(smk.input.model, smk.params.device, smk.params.dtype)
     facts = read_table(smk.input.facts, "facts")
     source, progress = job.provenance(smk, model.info), job.Progress(facts["subject"].nunique(), "subjects")
-    with job.journal(smk, source) as journal:
+    with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
         write_table(smk.output.energy, "key_energy", by_layer(model, facts, journal, progress), source)
 
 

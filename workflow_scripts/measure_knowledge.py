@@ -3,6 +3,7 @@
 import pandas as pd
 
 import job
+from onemask.batching import Journal
 from onemask.files import read_table, write_table
 from onemask.models import load_model
 from onemask.scoring import knowledge
@@ -13,7 +14,7 @@ def main(smk):
     splits = zip(smk.params.split_names, smk.input.facts, strict=True)
     facts = pd.concat([read_table(path, "facts").assign(split=split) for split, path in splits], ignore_index=True)
     source = job.provenance(smk, model.info)
-    with job.journal(smk, source) as journal:
+    with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
         table = knowledge(model, facts, smk.params.batch_tokens, journal, job.Progress(len(facts), "facts"))
         write_table(smk.output.knowledge, "knowledge", table, source)
 

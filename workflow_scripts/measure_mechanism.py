@@ -3,6 +3,7 @@
 import importlib
 
 import job
+from onemask.batching import Journal
 from onemask.edit_tables import join_facts, layer_edits, read_edits, sample
 from onemask.files import read_table, write_table
 from onemask.masks import read_mask
@@ -18,7 +19,7 @@ def main(smk):
     mask = read_mask(smk.input.mask, model, edits)
     facts, edits = sample(facts, edits, smk.params.facts)
     source, progress = job.provenance(smk, model.info), job.Progress(len(facts), "facts")
-    with job.journal(smk, source) as journal:
+    with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
         found = way.measure(model, facts, edits, shown(edits, mask), smk.params.batch_tokens, journal, progress)
         write_table(smk.output.table, smk.params.way, found, source)
 

@@ -1,6 +1,7 @@
 """Score the neighbourhood prompts of the test facts: what else do edits and the mask change?"""
 
 import job
+from onemask.batching import Journal
 from onemask.edit_tables import join_facts, layer_edits, read_edits
 from onemask.errors import OnemaskError
 from onemask.files import read_table, write_table
@@ -20,7 +21,7 @@ def main(smk):
         raise OnemaskError("neighbourhood prompts in the test facts", "none", "Set neighborhood_prompts: 0.")
     states = states_of(edits, mask, smk.wildcards.mask, smk.params.random, int(smk.wildcards.seed))
     source, progress = job.provenance(smk, model.info), job.Progress(len(near), "prompts")
-    with job.journal(smk, source) as journal:
+    with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
         scored = reversal(model, near, edits, states, smk.params.batch_tokens, owners, journal=journal, progress=progress)
         write_table(smk.output.neighborhood, "reversal", scored, source)
 

@@ -1,6 +1,7 @@
 """Measure the perplexity of the original model, and of sampled test edits in every state that a mask is measured in."""
 
 import job
+from onemask.batching import Journal
 from onemask.corpus import windows
 from onemask.edit_tables import layer_edits, read_edits
 from onemask.files import read_table, write_table
@@ -21,7 +22,7 @@ def main(smk):
     states = states_of(edits, mask, smk.wildcards.mask, smk.params.random, seed)
     text = windows(model.tokenizer, read_table(smk.input.corpus, "corpus"), "perplexity", smk.params.tokens, smk.params.window)
     source, progress = job.provenance(smk, model.info), job.Progress(table["case_id"].nunique(), "edits")
-    with job.journal(smk, source) as journal:
+    with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
         measured = measure(model, text, table, edits, states, journal, progress)
         write_table(smk.output.perplexity, "perplexity", measured, source)
 

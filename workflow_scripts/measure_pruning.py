@@ -2,7 +2,7 @@
 
 import job
 from onemask import pruning
-from onemask.batching import run_batches
+from onemask.batching import Journal, run_batches
 from onemask.edit_tables import join_facts, layer_edits, read_edits, sample
 from onemask.files import read_table, write_table
 from onemask.models import load_model
@@ -21,7 +21,7 @@ def main(smk):
         return score_states(model, facts.iloc[group], edits[group], states)
 
     source = job.provenance(smk, model.info)
-    with job.journal(smk, source) as journal:
+    with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
         scores = run_batches([[i] for i in range(len(facts))], compute, journal, job.Progress(len(facts), "edits"))
         scored = reversal_table(facts, pruning.names(smk.params.shares), scores)
         write_table(smk.output.reversal, "reversal", scored, source)

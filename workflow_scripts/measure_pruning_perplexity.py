@@ -2,6 +2,7 @@
 
 import job
 from onemask import perplexity, pruning
+from onemask.batching import Journal
 from onemask.corpus import windows
 from onemask.edit_tables import join_facts, layer_edits, read_edits
 from onemask.files import read_table, write_table
@@ -22,7 +23,7 @@ def main(smk):
         return pruning.states_of(model, edits[[rows[i] for i in group]].alone, activation, smk.params.shares)
 
     source, progress = job.provenance(smk, model.info), job.Progress(len(rows), "edits")
-    with job.journal(smk, source) as journal:
+    with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
         nll = perplexity.nll_by_edit(model, cuts, text, states_of, len(rows), journal, progress)
         measured = perplexity.rows_of(facts["case_id"][rows], pruning.names(smk.params.shares), nll)
         write_table(smk.output.perplexity, "perplexity", perplexity.perplexity_table(measured, text), source)

@@ -3,6 +3,7 @@
 import torch
 
 import job
+from onemask.batching import Journal
 from onemask.edit_tables import join_facts, layer_edits, read_edits
 from onemask.files import read_table, write_table
 from onemask.masks import read_mask
@@ -21,7 +22,7 @@ def main(smk):
     mask = read_mask(smk.input.mask, model, edits)
     states = states_of(edits, mask, smk.wildcards.mask, smk.params.plan["random"], int(smk.wildcards.seed))
     source, progress = job.provenance(smk, model.info), job.Progress(len(facts), "facts")
-    with job.journal(smk, source) as journal:
+    with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
         scored = reversal(
             model,
             facts,

@@ -3,6 +3,7 @@
 import torch
 
 import job
+from onemask.batching import Journal
 from onemask.edit_tables import join_facts, layer_edits, read_edits
 from onemask.files import read_table, read_tables, write_table
 from onemask.masks import random_mask, read_mask
@@ -25,7 +26,7 @@ def main(smk):
     ]
     states.append(State("random", edits.update, random_mask(masks[0].keep, int(smk.wildcards.seed)).to(edits.device)))
     source, progress = job.provenance(smk, model.info), job.Progress(len(facts), "facts")
-    with job.journal(smk, source) as journal:
+    with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
         scored = reversal(model, facts, edits, states, smk.params.batch_tokens, journal=journal, progress=progress)
         write_table(smk.output.reversal, "reversal", scored, source)
 

@@ -1,6 +1,7 @@
 """Measure the size of every test edit's update where the mask prunes, and everywhere."""
 
 import job
+from onemask.batching import Journal
 from onemask.edit_tables import join_facts, layer_edits, read_edits
 from onemask.files import read_table, write_table
 from onemask.masks import read_mask
@@ -12,7 +13,7 @@ def main(smk):
     facts, edits = join_facts(read_table(smk.input.facts, "facts"), table), layer_edits(table)
     mask = read_mask(smk.input.mask, edits=edits)
     source, progress = job.provenance(smk), job.Progress(len(facts), "edits")
-    with job.journal(smk, source) as journal:
+    with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
         write_table(smk.output.magnitude, "update_magnitude", by_edit(facts, edits, mask.keep, journal, progress), source)
 
 

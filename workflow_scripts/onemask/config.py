@@ -123,6 +123,12 @@ def largest_template_counts(wanted: list[list[dict]]) -> list[dict]:
     return [{"length": length, "count": counts[length]} for length in sorted(counts)]
 
 
+def use_mirror(hub: str | None) -> None:
+    """Where the key hub is a URL, take it for the hub, in this process and those that it starts."""
+    if hub is not None and "://" in hub:
+        os.environ["HF_ENDPOINT"] = hub
+
+
 def at_site(source: dict, hub: str | None, root: Path) -> Path | None:
     """A source's repository in a site's folder of the hub's repositories; None where source or site are others."""
     if "hub" not in source or hub is None or "://" in hub:

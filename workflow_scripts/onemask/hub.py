@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 WANTED = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "tokenizer*", "merges.txt"]
 
 
-def use_mirror(address: str) -> None:
-    """Take a site's mirror for the hub, in this process and those that it starts."""
-    os.environ["HF_ENDPOINT"] = address
-
-
 @contextlib.contextmanager
 def _told(repository: str, revision: str) -> Generator[None, None, None]:
     """Within the block, what the hub refuses or the network breaks off is an OnemaskError that says what to do."""
