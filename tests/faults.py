@@ -60,9 +60,20 @@ def snakemake(folder: Path, config: Path, *arguments: str, project: Path = ROOT)
         return ended(folder, lambda: snakemake_cli.main([*arguments, *where, "--configfile", str(config)]))
 
 
+def files_named(parts: dict) -> Namedlist:
+    """Input or output files as Snakemake gives them: one flat list, lists in it under their name."""
+    found = Namedlist()
+    for name, value in parts.items():
+        start, many = len(found), isinstance(value, list)
+        found.extend(value if many else [value])
+        found._set_name(name, start, end=len(found) if many else None)
+    return found
+
+
 def rule(script: object, folder: Path, **parts: dict) -> Ended:
     """What Snakemake does with a rule's script (a module with `main`); parts: input, output, params, wildcards."""
-    named = {part: Namedlist(fromdict=parts.get(part, {})) for part in ("input", "output", "params", "wildcards")}
+    named = {part: Namedlist(fromdict=parts.get(part, {})) for part in ("params", "wildcards")}
+    named |= {part: files_named(parts.get(part, {})) for part in ("input", "output")}
     smk = SimpleNamespace(rule=script.__name__, log=[str(folder / "job.log")], threads=1, **named)
     root = logging.getLogger()
     before, root.handlers = root.handlers, []

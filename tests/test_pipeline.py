@@ -340,7 +340,7 @@ def test_second_moments_are_protected(project):
     [
         ("mask", {"gama": 0.5}, "Did you mean 'gamma'"),
         ("facts", {"relations": ["P999"]}, "facts of relation P999"),
-        ("editing", {"rome": {"layer": 9}}, "a layer in 0..3"),
+        ("editing", {"rome": {"layer": 9}}, "layers below 4"),
     ],
 )
 def test_bad_settings_stop_with_one_clear_line(project, part, settings, message):
