@@ -65,7 +65,7 @@ def files_named(parts: dict) -> Namedlist:
     found = Namedlist()
     for name, value in parts.items():
         start, many = len(found), isinstance(value, list)
-        found.extend(value if many else [value])
+        found.extend(map(str, value if many else [value]))
         found._set_name(name, start, end=len(found) if many else None)
     return found
 
