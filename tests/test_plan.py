@@ -81,6 +81,11 @@ def test_twice_the_facts_take_twice_the_work():
         assert twice[stage] == pytest.approx(2 * once[stage], rel=1e-6), stage
 
 
+def test_a_method_whose_cost_is_not_known_is_named():
+    with pytest.raises(OnemaskError, match="methods that optimise over templates, to plan; found ft-l"):
+        plan.plan(settings_of("demo", methods=["ft-l"]), DEVICES["cpu"])
+
+
 def test_a_model_without_its_shape_cannot_be_planned():
     own = {key: value for key, value in settings_of()["model_settings"]["gpt2-xl"].items() if key != "shape"}
     with pytest.raises(OnemaskError, match="the key shape in config/models/gpt2-xl.yaml"):

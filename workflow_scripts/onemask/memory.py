@@ -72,22 +72,18 @@ def peaks(settings: dict, editing: dict, batch_tokens: int, windows: dict, toget
         return copies * FLOAT32 * vocabulary * places
 
     def trained(tokens: int, precision: str, a_text: float) -> int:
-        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        dtype = torch.bfloat16 if precision == "bfloat16" else model.weight(0).dtype
         return saved(model, layer, max(1, round(tokens / a_text)), round(a_text), dtype)
 
     mask, suffix = settings["mask"], length["suffix"] + length["object"] - 1
-    templates = 1 + sum(kind["count"] for kind in editing.get("templates", []))
-    per_text = (
-        editing.get("templates")
-        and length["prompt"] + sum(kind["count"] * kind["length"] for kind in editing["templates"]) / templates
-    )
+    templates = 1 + sum(kind["count"] for kind in editing["templates"])
+    beginnings = sum(kind["count"] * kind["length"] for kind in editing["templates"])
+    rows = editing["edit_batch_tokens"] / (length["prompt"] + beginnings / templates)
     found = {
         "reversal": logits(batch_tokens / length["prompt"], 4) + batch_tokens * forward,
         "perplexity": logits(windows["perplexity"], 3) + 2 * windows["tokens"] * (model.d_model + model.d_mlp) * item,
     }
-    if per_text:
-        rows = editing["edit_batch_tokens"] / per_text
-        found["edits"] = trained(round(rows * suffix), editing["precision"], suffix) + logits(rows * length["object"], 5)
+    found["edits"] = trained(round(rows * suffix), editing["precision"], suffix) + logits(rows * length["object"], 5)
     text = (length["prompt"] + (TEXTS_AN_EDIT - 1) * length["paraphrase"]) / TEXTS_AN_EDIT
     tokens = min(mask["batch_tokens"], round(mask["batch_edits"] * TEXTS_AN_EDIT * text))
     found["mask"] = trained(tokens, mask["precision"], text) + logits(tokens / text, 5)

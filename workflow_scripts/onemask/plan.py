@@ -68,6 +68,8 @@ def operations(settings: dict, model: str, method: str) -> dict[str, float]:
     """Operations of each stage of a method on a model; the studies are left out."""
     own, facts = settings["model_settings"][model], facts_of(settings)
     shape, chosen = shape_of(model, own), own["editing"][method]
+    if "templates" not in chosen:
+        raise OnemaskError("methods that optimise over templates, to plan", method, "Leave it out of methods for the plan.")
     together = settings["method_entries"][method]["together"]
     layer = chosen.get("layer", chosen.get("layers", [0])[-1])
     texts = costs.TEXTS[settings["facts"]["dataset"]]
@@ -77,7 +79,7 @@ def operations(settings: dict, model: str, method: str) -> dict[str, float]:
     wanted, sampled = settings["perplexity"], 0 if together else min(test, settings["perplexity"]["edits"])
     looked_at = min(test, settings["decomposition"]["facts"] or test)
     found = {
-        "edits": costs.edited(shape, layer, texts, train + test + ood, chosen) if "templates" in chosen else 0.0,
+        "edits": costs.edited(shape, layer, texts, train + test + ood, chosen),
         "mask": len(settings["mask_seeds"]) * costs.masked(shape, layer, texts, train, mask),
         "reversal": costs.scored(shape, layer, texts, train + test + ood, costs.STATES)
         + costs.scored(shape, layer, texts, test * settings["neighborhood_prompts"], costs.STATES, "neighbour"),
@@ -132,10 +134,11 @@ def plan(settings: dict, device: dict) -> pd.DataFrame:
         for method in settings["methods"]:
             together = facts.get("memit_train", 0) if settings["method_entries"][method]["together"] else 0
             batch, dataset = own["mask"]["batch_tokens"], settings["facts"]["dataset"]
+            counted = operations(settings, name, method)
             tops = peaks(own, own["editing"][method], batch, windows, together, dataset)
             precision = {"edits": own["editing"][method].get("precision", "float32"), "mask": own["mask"]["precision"]}
             precision["blocking"], left = precision["edits"], disk(settings, name, method)
-            for stage, count in operations(settings, name, method).items():
+            for stage, count in counted.items():
                 seconds = count / rate[lower(own["dtype"], precision.get(stage))]
                 rows.append(Stage(name, method, stage, count, seconds, tops[SAME_PEAK.get(stage, stage)], left.get(stage, 0)))
         for stage, count in shared_operations(settings, name).items():
