@@ -356,6 +356,6 @@ def test_bad_settings_stop_with_one_clear_line(project, part, settings, message)
     assert run.returncode != 0
     said = run.stdout + run.stderr
     assert message in said
-    if part == "editing":  # told by a job, of which the error names the log
-        assert re.search(r"Error in rule edit_facts:(\n    .*)*\n    log: results/bad/tiny-gpt2/.*/edit_facts/.*\.log", said)
+    if part == "facts":  # told by a job, of which the error names the log
+        assert re.search(r"Error in rule prepare_facts:(\n    .*)*\n    log: results/bad/logs/prepare_facts\.log", said)
     assert not list(project.glob("results/bad/**/edits/**/*.parquet"))
