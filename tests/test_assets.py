@@ -190,6 +190,12 @@ def test_a_fetched_model_loads(tmp_path, checkpoint):
     assert not any(parameter.requires_grad for parameter in model.network.parameters())
 
 
+def test_tf32_is_float32_that_a_gpu_multiplies_otherwise(tmp_path, checkpoint):
+    folder, products = fetched(checkpoint, tmp_path), torch.backends.cuda.matmul
+    assert (load_model(folder, dtype="tf32").weight(0).dtype, products.fp32_precision) == (torch.float32, "tf32")
+    assert (load_model(folder).weight(0).dtype, products.fp32_precision) == (torch.float32, "ieee")
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("name", [MATRIX, "transformer.ln_f.bias", "transformer.wte.weight"])
 def test_weights_that_are_not_finite_are_refused(tmp_path, checkpoint, name, value):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from onemask.costs import TEXTS, TEXTS_AN_EDIT
 from onemask.forward import causal_mask, run_blocks
-from onemask.models import Model
+from onemask.models import Model, weights_type
 from onemask.shape import empty_model
 
 FLOAT32, FLOAT64 = 4, 8
@@ -18,7 +18,7 @@ FLOAT32, FLOAT64 = 4, 8
 
 def meta_model(settings: dict) -> Model:
     """A model of a shape on the meta device. settings: a model's, with `family`, `shape` and `dtype`."""
-    return _meta_model(settings["family"], tuple(settings["shape"].items()), settings["dtype"])
+    return _meta_model(settings["family"], tuple(settings["shape"].items()), weights_type(settings["dtype"]))
 
 
 @functools.cache

@@ -150,8 +150,15 @@ def family_of(folder: Path, name: str) -> str:
     return kind
 
 
+def weights_type(dtype: str) -> str:
+    """The type of the weights that the key `dtype` of a model's file asks for: "tf32" says how float32 is multiplied."""
+    return "float32" if dtype == "tf32" else dtype
+
+
 def load_model(folder: str | Path, device: str = "cpu", dtype: str = "float32") -> Model:
     """Load a model folder written by the assets stage: config, safetensors, tokenizer and `onemask.json`.
+
+    dtype: as in a model's file; "tf32" holds for all float32 products of this process on a GPU, until the next model is loaded.
 
     Raises OnemaskError when a part or a weight is missing, damaged or not finite.
     """
@@ -160,7 +167,8 @@ def load_model(folder: str | Path, device: str = "cpu", dtype: str = "float32") 
     except (OSError, ValueError) as error:
         advice = "Delete the folder and run again to fetch the model."
         raise OnemaskError(f"a model folder with onemask.json at {folder}", reason(error), advice) from error
-    return load_checkpoint(Path(folder), info, device, dtype)
+    torch.backends.cuda.matmul.fp32_precision = "tf32" if dtype == "tf32" else "ieee"
+    return load_checkpoint(Path(folder), info, device, weights_type(dtype))
 
 
 def load_checkpoint(folder: Path, info: dict, device: str = "cpu", dtype: str = "auto") -> Model:

@@ -151,7 +151,7 @@ def plan(settings: dict, device: dict) -> pd.DataFrame:
 
 def lower(dtype: str, precision: str | None) -> str:
     """The type in which a stage multiplies: its own precision, where that is lower than the model's."""
-    return "bfloat16" if "bfloat16" in (dtype, precision) else "float32"
+    return "bfloat16" if precision == "bfloat16" else dtype
 
 
 def jobs(root: Path, config: list[str]) -> Counter:
