@@ -47,10 +47,15 @@ def scored(shape: Shape, layer: int, texts: dict, facts: float, states: float, p
     return shape.through(layer + 1, tokens) + states * each
 
 
+def contexts(settings: dict) -> tuple[int, float]:
+    """Number of a method's context templates, "{}" among them, and the mean tokens that they put before a prompt."""
+    templates = 1 + sum(kind["count"] for kind in settings["templates"])
+    return templates, sum(kind["count"] * kind["length"] for kind in settings["templates"]) / templates
+
+
 def edited(shape: Shape, layer: int, texts: dict, facts: float, settings: dict) -> float:
     """ROME's or MEMIT's optimisation of delta: every text once, then steps from the lookup position on, forward and backward."""
-    templates = 1 + sum(kind["count"] for kind in settings["templates"])
-    beginning = sum(kind["count"] * kind["length"] for kind in settings["templates"]) / templates
+    templates, beginning = contexts(settings)
     once = shape.through(shape.layers, facts * templates * (beginning + texts["prompt"] + texts["object"] - 1))
     tokens = facts * templates * (texts["suffix"] + texts["object"] - 1)
     step = 2 * shape.through(shape.layers - layer - 1, tokens) + 2 * shape.read(facts * (templates * texts["object"] + 1))

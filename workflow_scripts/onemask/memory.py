@@ -8,7 +8,7 @@ import functools
 import torch
 from torch import Tensor
 
-from onemask.costs import TEXTS, TEXTS_AN_EDIT
+from onemask.costs import TEXTS, TEXTS_AN_EDIT, contexts
 from onemask.forward import causal_mask, run_blocks
 from onemask.models import Model, weights_type
 from onemask.shape import empty_model
@@ -76,9 +76,7 @@ def peaks(settings: dict, editing: dict, batch_tokens: int, windows: dict, toget
         return saved(model, layer, max(1, round(tokens / a_text)), round(a_text), dtype)
 
     mask, suffix = settings["mask"], length["suffix"] + length["object"] - 1
-    templates = 1 + sum(kind["count"] for kind in editing["templates"])
-    beginnings = sum(kind["count"] * kind["length"] for kind in editing["templates"])
-    rows = editing["edit_batch_tokens"] / (length["prompt"] + beginnings / templates)
+    rows = editing["edit_batch_tokens"] / (length["prompt"] + contexts(editing)[1])
     found = {
         "reversal": logits(batch_tokens / length["prompt"], 4) + batch_tokens * forward,
         "perplexity": logits(windows["perplexity"], 3) + 2 * windows["tokens"] * (model.d_model + model.d_mlp) * item,
