@@ -76,14 +76,15 @@ def test_ones_own_facts_are_edited_and_a_checkpoint_holds_them(given, checkpoint
     assert source["model"]["sha256"] and source["settings"]["lr"] == 0.3 and source["settings"]["kl_factor"] == 0.0625
     assert not out.with_name(out.name + ".batches").exists()
 
-    edited, less = tmp_path / "edited", tmp_path / "less"
+    edited, less, other = tmp_path / "edited", tmp_path / "less", tmp_path / "other"
     main(["apply", "--model", str(checkpoint), "--edits", str(out), "--out", str(edited)])
     main(["apply", "--model", str(checkpoint), "--edits", str(out), "--remove", "1", "77", "--out", str(less)])
+    main(["apply", "--model", str(checkpoint), "--edits", str(out), "--remove", "0", "77", "--out", str(other)])
     capsys.readouterr()
     kyoto = ("The country where Kyoto is located is", "France", "Japan")
     hugo = ("The mother tongue of Victor Hugo is", "Russian", "French")
-    assert [prefers(folder, *kyoto) for folder in (checkpoint, less)] == [False, True]
-    assert [prefers(folder, *hugo) for folder in (checkpoint, less, edited)] == [False, False, True]
+    assert [prefers(folder, *kyoto) for folder in (checkpoint, less, other)] == [False, True, False]
+    assert [prefers(folder, *hugo) for folder in (checkpoint, less, other)] == [False, False, True]
     before, after, one = (AutoModelForCausalLM.from_pretrained(folder).state_dict() for folder in (checkpoint, edited, less))
     assert {name for name in before if not torch.equal(before[name], after[name])} == {"transformer.h.0.mlp.c_proj.weight"}
     assert torch.linalg.matrix_rank(one["transformer.h.0.mlp.c_proj.weight"] - before["transformer.h.0.mlp.c_proj.weight"]) == 1
@@ -117,7 +118,7 @@ def test_memit_measures_its_second_moments_once(given, tmp_path, capsys):
     moments = tmp_path / "moments"
     more = ["--method", "memit", "--layer", "0", "1", "--second-moments", str(moments)]
     (tmp_path / "hparams.yaml").write_text(json.dumps(HPARAMS | {"mom2_update_weight": 10}), encoding="utf-8")
-    with pytest.raises(SystemExit, match="the second moment of layer 0; found none.*--corpus"):
+    with pytest.raises(SystemExit, match=r"the second moments of layers \[0, 1\]; found none.*--corpus"):
         main([*arguments, *more])
     with pytest.raises(SystemExit, match="a text of at least 512 tokens; found 4"):
         (tmp_path / "short.txt").write_text("Kyoto is in Japan", encoding="utf-8")
@@ -127,7 +128,7 @@ def test_memit_measures_its_second_moments_once(given, tmp_path, capsys):
     assert not moments.exists()
     main([*arguments, *more, "--corpus", str(tiny_model.CACHE / "tiny-corpus.txt")])
     assert "facts edited" in capsys.readouterr().out
-    assert sorted(path.name for path in moments.iterdir()) == ["layer0.safetensors", "layer1.safetensors"]
+    assert [path.name for path in moments.iterdir()] == ["0-1.safetensors"]
     first = files.read_table(out, "edits")
     assert sorted(first["layer"].unique()) == [0, 1] and first["together"].all()
     main([*arguments, *more])
