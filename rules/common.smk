@@ -9,7 +9,7 @@ SCRIPTS = ROOT / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from onemask.codehash import code_hash
-from onemask.config import largest_template_counts, load_run, use_mirror
+from onemask.config import largest_template_counts, load_run, moments_file, use_mirror
 from onemask.config import moment_layers as layers_with_moments
 from onemask.errors import OnemaskError
 from onemask.mask_plan import MAIN, names, of_share, plan
@@ -64,7 +64,7 @@ wildcard_constraints:
     mask="|".join(dict.fromkeys([*MASKS, *LAYER_MASKS])),
     split="|".join(SPLITS),
     seed=r"\d+",
-    layer=r"\d+",
+    layers=r"\d+(-\d+)*",
     chunk=r"P\d+|all",
 
 
@@ -146,8 +146,9 @@ def moment_layers(wildcards):
 
 
 def moments(wildcards):
-    """Input function: the second moments of `moment_layers`."""
-    return [f"{RUN}/{wildcards.model}/second_moment/layer{layer}.safetensors" for layer in moment_layers(wildcards)]
+    """Input function: the file of the second moments of `moment_layers`, measured in one pass; none where there are none."""
+    layers = moment_layers(wildcards)
+    return [f"{RUN}/{wildcards.model}/second_moments/{moments_file(layers)}"] if layers else []
 
 
 def relations_of(split):

@@ -1,5 +1,5 @@
 # needs: a model, the statistics corpus
-# produces: {model}/templates.parquet, {model}/second_moment/layer{layer}.safetensors
+# produces: {model}/templates.parquet, {model}/second_moments/{layers}.safetensors
 
 
 rule make_templates:
@@ -27,23 +27,23 @@ rule make_templates:
         "../workflow_scripts/make_templates.py"
 
 
-rule measure_second_moment:
+rule measure_second_moments:
     input:
         model=f"{ASSETS}/models/{{model}}",
         corpus=f"{ASSETS}/corpora/{SETTINGS['corpora']['statistics']}.parquet",
     output:
-        moment=protected(f"{RUN}/{{model}}/second_moment/layer{{layer}}.safetensors"),
+        moments=protected(f"{RUN}/{{model}}/second_moments/{{layers}}.safetensors"),
     params:
         tokens=SETTINGS["statistics"]["tokens"],
         window=SETTINGS["statistics"]["window"],
         batch_tokens=SETTINGS["statistics"]["batch_tokens"],
         device=setting("device"),
         dtype=setting("dtype"),
-        code=code("measure_second_moment.py"),
+        code=code("measure_second_moments.py"),
     log:
-        f"{RUN}/{{model}}/logs/measure_second_moment/layer{{layer}}.log",
+        f"{RUN}/{{model}}/logs/measure_second_moments/{{layers}}.log",
     benchmark:
-        f"{RUN}/{{model}}/benchmarks/measure_second_moment/layer{{layer}}.tsv"
+        f"{RUN}/{{model}}/benchmarks/measure_second_moments/{{layers}}.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -51,4 +51,4 @@ rule measure_second_moment:
         mem_mb=model_memory(),
         runtime=doubled_each_attempt(240),
     script:
-        "../workflow_scripts/measure_second_moment.py"
+        "../workflow_scripts/measure_second_moments.py"

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 STAGES = {
-    *("measure_knowledge", "make_templates", "measure_second_moment", "edit_facts", "train_mask"),
+    *("measure_knowledge", "make_templates", "measure_second_moments", "edit_facts", "train_mask"),
     *("measure_reversal", "measure_blocking", "measure_perplexity", "decompose"),
 }
 

@@ -8,7 +8,7 @@ from conftest import FACTS, TEMPLATES
 from onemask.decomposition import decompose
 from onemask.edits import FactoredEdits, LayerEdits, edited_layer, masked_weight, product
 from onemask.errors import OnemaskError
-from onemask.forward import finish, logits_at, split_at
+from onemask.forward import finish, finish_at, logits_at, split_at
 from onemask.scoring import probe, score
 from onemask.states import State
 from onemask.tokens import encode, encode_target, encode_with_subject, pad
@@ -56,6 +56,22 @@ def test_two_halves_make_the_model(model):
     logits = logits_at(model, finish(model, cut, product(cut.keys, model.weight(LAYER))))
     for row, ids in enumerate(texts(model)):
         torch.testing.assert_close(logits[row, : len(ids)], plain_logits(model, ids), rtol=1e-9, atol=1e-9)
+
+
+def test_what_is_read_of_the_second_half_is_what_the_whole_of_it_has(model):
+    """Its values and their gradient, and the last MLP runs on those tokens alone, each once."""
+    cut, seen = split_at(model, LAYER, pad(texts(model))), []
+    read, at = torch.tensor([0, 0, 2, 2]), torch.tensor([1, 3, 2, 2])
+    whole, part = (product(cut.keys, model.weight(LAYER)).requires_grad_() for _ in range(2))
+    expected = finish(model, cut, whole)[read, at]
+    hook = model.matrix(model.layers - 1).register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[0]))
+    found = finish_at(model, cut, part, read, at)
+    hook.remove()
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    found.square().sum().backward()
+    expected.square().sum().backward()
+    torch.testing.assert_close(part.grad, whole.grad, rtol=1e-9, atol=1e-9)
+    assert seen == [3]
 
 
 @pytest.mark.parametrize("masked", [False, True])

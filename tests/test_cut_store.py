@@ -12,7 +12,7 @@ from onemask import forward
 from onemask.cut_store import cut_texts
 from onemask.edits import product
 from onemask.errors import OnemaskError
-from onemask.forward import Packed, finish, last, logits_at, pack, split_at
+from onemask.forward import Packed, ends, finish_at, logits_at, pack, split_at
 from onemask.tokens import encode, pad
 from test_algebra import LAYER, plain_logits
 
@@ -113,7 +113,7 @@ def test_packing_leaves_little_room_empty():
 def stream_logits(model, ids: list[list[int]]) -> torch.Tensor:
     """Logits at every text's last token, through the packed second half, (texts, vocabulary)."""
     cut = split_at(model, LAYER, pad(ids))
-    return logits_at(model, last(finish(model, cut, product(cut.keys, model.weight(LAYER))), cut.lengths))
+    return logits_at(model, finish_at(model, cut, product(cut.keys, model.weight(LAYER)), *ends(cut.lengths)))
 
 
 @each_lengths

@@ -77,16 +77,16 @@ def test_a_command_line_that_cannot_be_read_is_refused_with_its_usage(tmp_path, 
 
 def test_a_bad_second_moment_is_named(tmp_path):
     (tmp_path / "moments").mkdir()
-    moment = tmp_path / "moments" / "layer0.safetensors"
+    moment = tmp_path / "moments" / "0.safetensors"
     more = ["--method", "emmet", "--layer", 0, "--second-moments", moment.parent]
     (tmp_path / "h.yaml").write_text("{mom2_update_weight: 10, emmet_lambda: 0.1}", encoding="utf-8")
     more += ["--hparams", tmp_path / "h.yaml"]
     moment.write_bytes(b"C")
-    refused(edited(tmp_path, *more), "a second moment at .*layer0.safetensors")
-    write_tensors(moment, {"keep": torch.ones(2, 2)}, {"layer": 0})
-    refused(edited(tmp_path, *more), "a second moment at .*layer0.safetensors; found a file of keep")
-    write_tensors(moment, {"second_moment": torch.eye(WIDTH_MLP)}, {"layer": 0, "samples": 9999, "model": {"sha256": "another"}})
-    refused(edited(tmp_path, *more), "the second moment of this model; found that of other weights")
+    refused(edited(tmp_path, *more), "second moments at .*/0.safetensors")
+    write_tensors(moment, {"keep": torch.ones(2, 2)}, {})
+    refused(edited(tmp_path, *more), "second moments at .*/0.safetensors; found a file of keep")
+    write_tensors(moment, {"layer0": torch.eye(WIDTH_MLP)}, {"samples": 9999, "model": {"sha256": "another"}})
+    refused(edited(tmp_path, *more), "second moments of this model; found those of other weights")
 
 
 def some_edits(folder: Path, model: dict, **changes: object) -> Path:

@@ -33,7 +33,7 @@ PRUNING = {f"{stage}_pruning{part}" for stage in ("measure", "summarise") for pa
     "pruning",
     "figure14",
 }
-BEFORE_MASKS = {"fetch_model", "prepare_facts", "measure_knowledge", "make_templates", "measure_second_moment"}
+BEFORE_MASKS = {"fetch_model", "prepare_facts", "measure_knowledge", "make_templates", "measure_second_moments"}
 DRAWN = {name if name.startswith("figure") else f"draw_{name}" for name in FIGURES}
 PAGES = {"paper_vs_ours", "provenance", "report", "all"}
 CLAIMS = {"evaluate_claims", "claims", *PAGES}
@@ -214,7 +214,7 @@ def test_the_papers_figures_stand_beside_ours_and_never_in_one_cell(project):
 def test_a_figure_by_its_number_asks_for_what_it_needs_only(project):
     nothing = rules_to_run(project, "results/test/figures/figure09.pdf", "--forceall")
     assert nothing == {
-        *("fetch_model", "fetch_corpus", "prepare_facts", "measure_knowledge", "make_templates", "measure_second_moment"),
+        *("fetch_model", "fetch_corpus", "prepare_facts", "measure_knowledge", "make_templates", "measure_second_moments"),
         *("edit_facts", "train_mask", "decompose", "figure09"),
     }
 
@@ -331,7 +331,7 @@ def test_what_only_other_figures_need_is_not_made_again(project):
 
 
 def test_second_moments_are_protected(project):
-    moments = list((project / "results/test/tiny-gpt2/second_moment").glob("*.safetensors"))
+    moments = list((project / "results/test/tiny-gpt2/second_moments").glob("*.safetensors"))
     assert moments and not [path for path in moments if path.stat().st_mode & 0o222]
 
 

@@ -7,7 +7,7 @@ from conftest import FACTS, TEMPLATES
 from onemask.editing import edit
 from onemask.editors.base import Task
 from onemask.errors import OnemaskError
-from onemask.second_moment import SecondMoment, measure, read_second_moment, write_second_moment
+from onemask.second_moment import SecondMoment, measure, read_second_moments, write_second_moments
 from onemask.tensor_files import write_tensors
 from test_editors import OPTIMISATION
 
@@ -19,70 +19,100 @@ def some_windows(model, count: int = 24, length: int = 8) -> torch.Tensor:
 
 
 def test_it_is_the_mean_of_outer_products(model):
-    windows, keys = some_windows(model), []
-    hook = model.matrix(LAYER).register_forward_pre_hook(lambda _, args: keys.append(args[0].flatten(0, 1)))
+    windows, keys = some_windows(model), {}
+    hooks = [
+        model.matrix(layer).register_forward_pre_hook(lambda _, args, layer=layer: keys.update({layer: args[0].flatten(0, 1)}))
+        for layer in (0, LAYER)
+    ]
     with torch.no_grad():
         model.network(windows)
-    hook.remove()
-    found = measure(model, LAYER, windows, batch_tokens=30)
-    expected = keys[0].T @ keys[0] / len(keys[0])
-    assert found.samples == windows.numel()
-    torch.testing.assert_close(found.matrix.double(), expected, rtol=1e-5, atol=1e-6)
+    for hook in hooks:
+        hook.remove()
+    found = measure(model, [0, LAYER], windows, batch_tokens=30)
+    assert list(found) == [0, LAYER]
+    for layer, moment in found.items():
+        assert (moment.layer, moment.samples) == (layer, windows.numel())
+        expected = keys[layer].T @ keys[layer] / len(keys[layer])
+        torch.testing.assert_close(moment.matrix.double(), expected, rtol=1e-5, atol=1e-6)
+        assert torch.equal(moment.matrix, moment.matrix.T)
+
+
+def test_a_layer_has_the_same_one_alone_and_with_others(model):
+    together = measure(model, [0, LAYER], some_windows(model), 30)
+    assert torch.equal(measure(model, [0], some_windows(model), 30)[0].matrix, together[0].matrix)
+
+
+def test_tf32_loses_nothing_of_half_precision():
+    """Its 8 bits of exponent and 10 of fraction hold every bfloat16 and every float16 of normal size."""
+    for dtype in (torch.bfloat16, torch.float16):
+        numbers = torch.randn(1000, generator=torch.Generator().manual_seed(0)).to(dtype).float()
+        assert not (numbers.view(torch.int32) & 0x1FFF).any()
+    assert (torch.tensor([0.1]).view(torch.int32) & 0x1FFF).any()
 
 
 def test_a_killed_measurement_goes_on_where_it_was(model, tmp_path, monkeypatch):
     windows, checkpoint, done = some_windows(model), tmp_path / "checkpoint", []
-    monkeypatch.setattr("onemask.second_moment.CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr("onemask.second_moment.CHECKPOINT_EVERY", 0)
 
     def killed(count):
         done.append(count)
         if count == 15:
             raise KeyboardInterrupt
 
-    whole = measure(model, LAYER, windows, 24)
+    layers = [0, LAYER]
+    whole = measure(model, layers, windows, 24)
     with pytest.raises(KeyboardInterrupt):
-        measure(model, LAYER, windows, 24, killed, checkpoint, "x")
-    resumed = measure(model, LAYER, windows, 24, done.append, checkpoint, "x")
+        measure(model, layers, windows, 24, killed, checkpoint, "x")
+    resumed = measure(model, layers, windows, 24, done.append, checkpoint, "x")
     assert done == [3, 6, 9, 12, 15, 15, 18, 21, 24]
-    assert torch.equal(resumed.matrix, whole.matrix)
+    assert all(torch.equal(resumed[layer].matrix, whole[layer].matrix) for layer in layers)
     done.clear()
-    assert torch.equal(measure(model, LAYER, windows, 24, done.append, checkpoint, "another").matrix, whole.matrix)
+    another = measure(model, layers, windows, 24, done.append, checkpoint, "another")
+    assert torch.equal(another[LAYER].matrix, whole[LAYER].matrix)
     assert done[0] == 3
 
 
 @pytest.fixture
 def written(model, tmp_path):
-    moment = measure(model, LAYER, some_windows(model), 1000)
-    path = tmp_path / "moment.safetensors"
-    write_second_moment(path, moment, {"model": model.info})
+    path = tmp_path / "0-1.safetensors"
+    write_second_moments(path, measure(model, [0, LAYER], some_windows(model), 1000), {"model": model.info})
     return path
 
 
 def test_what_is_written_is_read(model, written):
-    moment = read_second_moment(written, model, LAYER)
+    found = read_second_moments([written], model, [0, LAYER])
+    assert list(found) == [0, LAYER] and read_second_moments([], model, []) == {}
+    moment = found[LAYER]
     column = torch.randn(model.d_mlp, 1, dtype=torch.float64)
     torch.testing.assert_close(moment.matrix.double() @ moment.solve(column), column)
 
 
 def rewrite(path, matrix: torch.Tensor, **metadata) -> None:
-    given = {"layer": LAYER, "samples": 10_000, "model": {}} | metadata
-    write_tensors(path, {"second_moment": matrix}, given)
+    write_tensors(path, {f"layer{LAYER}": matrix}, {"samples": 10_000, "model": {}} | metadata)
 
 
 @pytest.mark.parametrize(
     ("metadata", "change", "message"),
     [
-        ({"layer": 2}, lambda c: c, "the second moment of layer 1; found that of layer 2"),
         ({"samples": 7}, lambda c: c, "at least 48 samples .its dimension.; found 7"),
-        ({"model": {"sha256": {"model.safetensors": "0"}}}, lambda c: c, "this model; found that of other weights"),
-        ({}, lambda c: c[:5, :5].contiguous(), "a 48 x 48 second moment; found 5 x 5"),
-        ({}, lambda c: c * float("nan"), "a finite second moment"),
+        (
+            {"model": {"sha256": {"model.safetensors": "0"}}},
+            lambda c: c,
+            "second moments of this model; found those of other weights",
+        ),
+        ({}, lambda c: c[:5, :5].contiguous(), "a 48 x 48 second moment of layer 1; found 5 x 5"),
+        ({}, lambda c: c * float("nan"), "a finite second moment of layer 1"),
     ],
 )
 def test_one_that_cannot_serve_is_refused(model, written, metadata, change, message):
-    rewrite(written, change(read_second_moment(written, model, LAYER).matrix), **metadata)
+    rewrite(written, change(read_second_moments([written], model, [LAYER])[LAYER].matrix), **metadata)
     with pytest.raises(OnemaskError, match=message):
-        read_second_moment(written, model, LAYER)
+        read_second_moments([written], model, [LAYER])
+
+
+def test_a_file_of_other_layers_is_refused(model, written):
+    with pytest.raises(OnemaskError, match="second moments at .*0-1.safetensors; found a file of layer0, layer1"):
+        read_second_moments([written], model, [LAYER, 2])
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-20], lambda data: b"", None])
@@ -91,13 +121,13 @@ def test_a_damaged_or_missing_file_is_named(model, written, damage):
         written.unlink()
     else:
         written.write_bytes(damage(written.read_bytes()))
-    with pytest.raises(OnemaskError, match="a second moment at .*moment.safetensors"):
-        read_second_moment(written, model, LAYER)
+    with pytest.raises(OnemaskError, match="second moments at .*0-1.safetensors"):
+        read_second_moments([written], model, [LAYER])
 
 
 def test_windows_longer_than_the_context_are_refused(model):
     with pytest.raises(OnemaskError, match="windows of at most 64 tokens; found 65"):
-        measure(model, LAYER, torch.zeros(2, 65, dtype=torch.long), 1000)
+        measure(model, [LAYER], torch.zeros(2, 65, dtype=torch.long), 1000)
 
 
 @pytest.mark.parametrize("method", ["rome", "memit", "emmet"])

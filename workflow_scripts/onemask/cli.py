@@ -28,7 +28,11 @@ def parser() -> argparse.ArgumentParser:
         "--hparams", metavar="YAML", help="the method's keys (config/schemas/methods.schema.yaml), or a model's file"
     )
     edit.add_argument("--templates", metavar="FILE", help='one context template a line, each with "{}" (default: sampled)')
-    edit.add_argument("--second-moments", metavar="DIR", help="of layerN.safetensors (default: second_moments beside --out)")
+    edit.add_argument(
+        "--second-moments",
+        metavar="DIR",
+        help="of files such as 4-5-6.safetensors, by layers (default: second_moments beside --out)",
+    )
     edit.add_argument("--corpus", metavar="TXT", help="text to measure missing second moments on, into --second-moments")
     edit.add_argument("--out", required=True, metavar="PARQUET", help="file of edits to write")
     edit.add_argument("--device", default="cpu", help="torch device (default: cpu)")

@@ -98,6 +98,11 @@ def moment_layers(method: dict, settings: dict) -> list[int]:
     return settings["layers"] if "layers" in settings else [settings["layer"]]
 
 
+def moments_file(layers: list[int]) -> str:
+    """Name of the file that has the second moments of some layers of a model, measured in one pass."""
+    return f"{'-'.join(map(str, layers))}.safetensors"
+
+
 def editing_settings(method: str, parts: list[dict], root: Path, advice: str) -> dict:
     """A method's settings from several `editing` parts, of which later ones win.
 

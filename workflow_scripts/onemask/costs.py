@@ -6,6 +6,8 @@ twice as much again. Attention between the few tokens of a fact is left out.
 
 from dataclasses import dataclass
 
+from onemask.second_moment import STRIPS
+
 # mean tokens of a prompt, of its paraphrases and neighbourhood prompts, of an object, and from the subject's last token on:
 # 400 facts of each, with SmolLM2's tokenizer
 TEXTS = {
@@ -78,9 +80,9 @@ def perplexity(shape: Shape, layer: int, tokens: float, states: float) -> float:
     return shape.through(layer + 1, tokens) + states * behind
 
 
-def second_moment(shape: Shape, layer: int, tokens: float) -> float:
-    """The second moment of the keys of one layer."""
-    return shape.through(layer + 1, tokens) + 2 * shape.d_mlp**2 * tokens
+def outer_products(shape: Shape, layers: int, tokens: float) -> float:
+    """The second moments' products of keys with keys, in several layers; what mirrors the rest is not computed."""
+    return layers * (1 + 1 / STRIPS) * shape.d_mlp**2 * tokens
 
 
 def patched(shape: Shape, layer: int, texts: dict, facts: float) -> float:

@@ -4,6 +4,8 @@ Everything up to the input of the edited matrix W is constant while W or the out
 computes that half and keeps it as a `Cut`; `finish` runs the blocks behind it. Blocks are transformers' own modules.
 """
 
+import contextlib
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
@@ -172,11 +174,49 @@ def finish(model: Model, cut: Cut, product: Tensor) -> Tensor:
     What stands behind a row's length is not to be read.
     """
     packed = pack(cut.lengths.tolist(), product.shape[1], product.device)
+    return _behind(model, cut, product, packed)[packed.place]
+
+
+def finish_at(model: Model, cut: Cut, product: Tensor, texts: Tensor, positions: Tensor) -> Tensor:
+    """`finish` at some tokens, (tokens, d_model), given by text and position: the last block's MLP runs on these alone."""
+    packed = pack(cut.lengths.tolist(), product.shape[1], product.device)
+    places = packed.place[texts, positions]
+    with _only_at(model.block(model.layers - 1).get_submodule(model.family.mlp), places):
+        return _behind(model, cut, product, packed)[places]
+
+
+def _behind(model: Model, cut: Cut, product: Tensor, packed: Packed) -> Tensor:
+    """Residual stream behind the last block of all packed tokens, (tokens, d_model)."""
     stream = (cut.base + product).flatten(0, 1)[packed.source]
-    hidden = run_blocks(model, stream, range(cut.layer + 1, model.layers), packed.mask, packed.positions)
-    return hidden.flatten(0, 1)[packed.place]
+    return run_blocks(model, stream, range(cut.layer + 1, model.layers), packed.mask, packed.positions).flatten(0, 1)
+
+
+@contextlib.contextmanager
+def _only_at(mlp: torch.nn.Module, places: Tensor) -> Generator[None, None, None]:
+    """Within the block an MLP computes its output at some places of its input (rows, length, d_model); elsewhere it is 0."""
+    shape = []
+
+    def gather(_, args: tuple[Tensor]) -> Tensor:
+        shape[:] = args[0].shape
+        return args[0].flatten(0, 1)[places]
+
+    def scatter(_, args: tuple[Tensor], out: Tensor) -> Tensor:
+        return out.new_zeros(shape).flatten(0, 1).index_copy(0, places, out).view(shape)
+
+    places = places.unique()  # a token that is read twice gets its gradient once
+    hooks = [mlp.register_forward_pre_hook(gather), mlp.register_forward_hook(scatter)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def ends(lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Text and position of the last token of texts of some lengths, (texts,) each."""
+    return torch.arange(len(lengths), device=lengths.device), lengths - 1
 
 
 def last(hidden: Tensor, lengths: Tensor) -> Tensor:
     """The entries of (rows, length, d) at each row's last token, (rows, d)."""
-    return hidden[torch.arange(len(lengths), device=hidden.device), lengths - 1]
+    return hidden[ends(lengths)]

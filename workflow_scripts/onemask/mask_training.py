@@ -17,7 +17,7 @@ from onemask import parametrisations
 from onemask.cut_store import CutStore, cut_texts
 from onemask.edits import LayerEdits, Update, product
 from onemask.errors import OnemaskError
-from onemask.forward import at_least_float32, finish, last
+from onemask.forward import at_least_float32, ends, finish_at
 from onemask.mask_settings import MaskSettings, Schedule, schedule
 from onemask.masks import pruned_share
 from onemask.models import Model
@@ -49,7 +49,7 @@ def _streams(model: Model, cuts: CutStore, update: Update | None, edit: Tensor, 
     for group in batches(cuts.lengths.tolist(), settings.batch_tokens):
         cut = cuts[torch.tensor(group)]
         made = product(cut.keys, model.weight(cuts.layer), None if update is None else update[edit[group]])
-        found[group] = last(finish(model, cut, made), cut.lengths)
+        found[group] = finish_at(model, cut, made, *ends(cut.lengths))
     return found
 
 
@@ -95,8 +95,8 @@ def terms(
     cut = texts.cuts[rows]
     rows = rows.to(model.device)
     with torch.autocast(model.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-        hidden = finish(model, cut, product(cut.keys, model.weight(cut.layer), update[texts.edit[rows]], keep))
-        logits = _tempered(model, last(hidden, cut.lengths), temperature)
+        made = product(cut.keys, model.weight(cut.layer), update[texts.edit[rows]], keep)
+        logits = _tempered(model, finish_at(model, cut, made, *ends(cut.lengths)), temperature)
         with torch.no_grad():
             target = _tempered(model, texts.target[rows], temperature).log_softmax(-1)
     at = torch.arange(len(rows), device=logits.device)

@@ -11,6 +11,7 @@ from torch import Tensor
 from onemask.costs import TEXTS, TEXTS_AN_EDIT, contexts
 from onemask.forward import causal_mask, run_blocks
 from onemask.models import Model, weights_type
+from onemask.second_moment import STRIPS
 from onemask.shape import empty_model
 
 FLOAT32, FLOAT64 = 4, 8
@@ -89,5 +90,6 @@ def peaks(settings: dict, editing: dict, batch_tokens: int, windows: dict, toget
     found["mask"] += 8 * FLOAT32 * matrix + FLOAT32 * matrix * bool(together)
     if "layers" in editing:
         found["edits"] += 3 * FLOAT64 * model.d_mlp**2 + 4 * FLOAT64 * model.d_mlp * together
-        found["moments"] = (2 * FLOAT64 + FLOAT32) * model.d_mlp**2 + windows["batch_tokens"] * forward
+        strip = (FLOAT32 + FLOAT64) / STRIPS
+        found["moments"] = (len(editing["layers"]) * FLOAT64 + strip) * model.d_mlp**2 + windows["batch_tokens"] * forward
     return {stage: round(own + taken) for stage, taken in found.items()}

@@ -9,7 +9,7 @@ import pandas as pd
 from onemask.assets import replacing_folder
 from onemask.batching import Journal
 from onemask.codehash import code_hash
-from onemask.config import SHIPPED, check, editing_methods, editing_settings, moment_layers, read_yaml
+from onemask.config import SHIPPED, check, editing_methods, editing_settings, moment_layers, moments_file, read_yaml
 from onemask.corpus import windows
 from onemask.edit_tables import edits_table, read_edits, stack_layers
 from onemask.editing import edit as edit_facts
@@ -23,7 +23,7 @@ from onemask.models import Model, family_of, identity, load_checkpoint
 from onemask.own_facts import read_own_facts
 from onemask.progress import Progress
 from onemask.scoring import texts_of
-from onemask.second_moment import SecondMoment, measure, read_second_moments, write_second_moment
+from onemask.second_moment import SecondMoment, measure, read_second_moments, write_second_moments
 from onemask.templates import choose, make_templates
 
 SCORING_TOKENS = 4000
@@ -96,24 +96,23 @@ def second_moments(model: Model, layers: list[int], folder: Path, corpus: str | 
 
     Raises OnemaskError when one is missing and there is no text, or the text has fewer tokens than W has columns.
     """
-    paths = {layer: folder / f"layer{layer}.safetensors" for layer in layers}
-    missing = [layer for layer, path in paths.items() if not path.is_file()]
-    if missing and corpus is None:
-        advice = "Give their folder as --second-moments, or a text to measure them on as --corpus."
-        raise OnemaskError(f"the second moment of layer {missing[0]}", f"none at {paths[missing[0]]}", advice)
-    if missing:
+    if not layers:
+        return {}
+    path = folder / moments_file(layers)
+    if not path.is_file():
+        if corpus is None:
+            advice = "Give their folder as --second-moments, or a text to measure them on as --corpus."
+            raise OnemaskError(f"the second moments of layers {layers}", f"none at {path}", advice)
         available = len(model.tokenizer(corpus, add_special_tokens=False)["input_ids"])
         if available < model.d_mlp:
             raise OnemaskError(f"a text of at least {model.d_mlp:,} tokens", f"{available:,}", "Take a longer --corpus.")
         text = pd.DataFrame({"part": ["statistics"], "text": [corpus]})
-        window = min(MOMENT_WINDOW, model.context)
-        rows = windows(model.tokenizer, text, "statistics", min(MOMENT_TOKENS, available), window)
-    for layer in missing:
-        progress, checkpoint = Progress(len(rows), f"windows of layer {layer}"), paths[layer].with_suffix(".checkpoint")
-        moment = measure(model, layer, rows, 4096, progress, checkpoint, digest([rows.tolist(), model.info]))
-        write_second_moment(paths[layer], moment, {"model": model.info, "versions": installed_versions()})
+        rows = windows(model.tokenizer, text, "statistics", min(MOMENT_TOKENS, available), min(MOMENT_WINDOW, model.context))
+        progress, checkpoint = Progress(len(rows), "windows"), path.with_suffix(".checkpoint")
+        measured = measure(model, layers, rows, 4096, progress, checkpoint, digest([rows.tolist(), model.info]))
+        write_second_moments(path, measured, {"model": model.info, "versions": installed_versions()})
         checkpoint.unlink(missing_ok=True)
-    return read_second_moments(paths.values(), model, layers)
+    return read_second_moments([path], model, layers)
 
 
 def require_place(out: Path) -> None:
@@ -157,7 +156,7 @@ def edit(given: argparse.Namespace) -> None:
         "seed": given.seed,
         "versions": installed_versions(),
     }
-    moment_hashes = [sha256(folder / f"layer{layer}.safetensors") for layer in moments]
+    moment_hashes = [sha256(folder / moments_file(list(moments)))] if moments else []
     with Journal.beside(given.out, [source, facts.to_json(), moment_hashes]) as journal:
         task = Task(model, facts.to_dict("records"), templates, moments, journal, Progress(len(facts), "edits"))
         table = edits_table(model, facts, edit_facts(task, given.method, settings), entry["together"], SCORING_TOKENS)

@@ -14,6 +14,8 @@ from onemask.models import Model
 from onemask.states import State
 from onemask.tokens import Padded
 
+CANDIDATES = 4  # edits measured on the whole text for each of the worst that are wanted
+
 
 def sampled_cases(table: pd.DataFrame, count: int, seed: int) -> np.ndarray:
     """case_id of `count` of a table's facts, drawn with a seed; a smaller draw is part of every larger one."""
@@ -88,16 +90,19 @@ def collapse(
 ) -> pd.DataFrame:
     """The `perplexity` table of the original model and of the `count` worst edits, as edited and under the mask (table 6).
 
-    edits: of the facts `cases`, each on its own. states: original, edited, masked. The worst are sought on the first `searched`
-    windows; all edits on all windows would take most of a large model's time.
+    edits: of the facts `cases`, each on its own. states: original, edited, masked. The worst are sought among CANDIDATES times as
+    many, those that are worst on the first `searched` windows; all edits on all windows would take most of a large model's time.
     """
     original, edited, masked = states
     cuts = cut_windows(model, edits.layer, windows)
     first = windows[:searched]
     sought = nll_by_edit(model, cuts[:searched], first, lambda group: [edited[group]], len(cases), journal, progress)[:, 0]
     rows = [(-1, original.name, mean_nll(model, cuts, windows, original))]
-    for row in sought.argsort(descending=True, stable=True)[:count].tolist():
-        rows += [(int(cases[row]), state.name, mean_nll(model, cuts, windows, state[[row]])) for state in (edited, masked)]
+    candidates = sought.argsort(descending=True, stable=True)[: CANDIDATES * count].tolist()
+    found = {row: mean_nll(model, cuts, windows, edited[[row]]) for row in candidates}
+    for row in sorted(found, key=lambda row: -found[row])[:count]:
+        rows += [(int(cases[row]), edited.name, found[row])]
+        rows += [(int(cases[row]), masked.name, mean_nll(model, cuts, windows, masked[[row]]))]
     return perplexity_table(rows, windows)
 
 

@@ -13,11 +13,12 @@ from onemask import costs
 from onemask.config import moment_layers
 from onemask.errors import OnemaskError
 from onemask.memory import FLOAT32, meta_model, peaks, weights
+from onemask.perplexity import CANDIDATES
 
 # rules whose jobs run a model, by stage
 STAGES = {
     "knowledge": ("measure_knowledge",),
-    "moments": ("measure_second_moment",),
+    "moments": ("measure_second_moments",),
     "edits": ("edit_facts",),
     "mask": ("train_mask",),
     "reversal": ("measure_reversal", "measure_neighborhood"),
@@ -28,6 +29,7 @@ STAGES = {
 }
 SAME_PEAK = {"knowledge": "reversal", "blocking": "edits", "looks": "reversal", "pruning": "reversal"}
 PRUNED_STATES = 8  # a share: four criteria, two fills
+EXACT = {"bfloat16": "tf32", "float16": "tf32"}  # in which a type's products are exact: those of keys with keys
 
 
 @dataclass(frozen=True)
@@ -91,25 +93,29 @@ def operations(settings: dict, model: str, method: str) -> dict[str, float]:
         found["blocking"] = costs.edited(shape, layer, texts, test, chosen) + costs.scored(shape, layer, texts, test, 4)
         if wanted["worst"]:
             found["perplexity"] += costs.perplexity(shape, layer, min(wanted["tokens"], wanted["search_tokens"]), test)
+            found["perplexity"] += costs.perplexity(shape, layer, wanted["tokens"], 1 + (CANDIDATES + 1) * wanted["worst"])
         pruned = len(settings["pruning"]["shares"]) * PRUNED_STATES
         found["pruning"] = costs.scored(shape, layer, texts, min(test, settings["pruning"]["facts"]), pruned) if pruned else 0.0
     return found
 
 
-def shared_operations(settings: dict, model: str) -> dict[str, float]:
-    """Operations of what all methods share on a model."""
+def shared_operations(settings: dict, model: str) -> dict[str, Counter]:
+    """Operations of what all methods share on a model, by the type in which they are done."""
     own, facts = settings["model_settings"][model], sum(facts_of(settings).values())
     shape, texts, tokens = shape_of(model, own), costs.TEXTS[settings["facts"]["dataset"]], settings["statistics"]["tokens"]
+    measured, dtype = moments_of(settings, model), own["dtype"]
+    products = Counter({EXACT.get(dtype, dtype): sum(costs.outer_products(shape, len(layers), tokens) for layers in measured)})
     return {
-        "knowledge": costs.scored(shape, shape.layers - 1, texts, facts, 1),
-        "moments": sum(costs.second_moment(shape, layer, tokens) for layer in moments_of(settings, model)),
+        "knowledge": Counter({dtype: costs.scored(shape, shape.layers - 1, texts, facts, 1)}),
+        "moments": products + Counter({dtype: sum(shape.through(layers[-1] + 1, tokens) for layers in measured)}),
     }
 
 
-def moments_of(settings: dict, model: str) -> list[int]:
-    """Layers whose second moments are measured on a model."""
-    chosen = settings["model_settings"][model]["editing"]
-    return sorted({layer for method in chosen for layer in moment_layers(settings["method_entries"][method], chosen[method])})
+def moments_of(settings: dict, model: str) -> list[tuple[int, ...]]:
+    """Layers whose second moments are measured on a model, those together that one pass serves."""
+    chosen, entries = settings["model_settings"][model]["editing"], settings["method_entries"]
+    wanted = {tuple(moment_layers(entries[name], chosen[name])) for name in (*settings["methods"], *settings["compare"])}
+    return sorted(wanted - {()})
 
 
 def disk(settings: dict, model: str, method: str) -> dict[str, float]:
@@ -141,10 +147,11 @@ def plan(settings: dict, device: dict) -> pd.DataFrame:
             for stage, count in counted.items():
                 seconds = count / rate[lower(own["dtype"], precision.get(stage))]
                 rows.append(Stage(name, method, stage, count, seconds, tops[SAME_PEAK.get(stage, stage)], left.get(stage, 0)))
-        for stage, count in shared_operations(settings, name).items():
+        for stage, parts in shared_operations(settings, name).items():
             peak = max(tops.get(SAME_PEAK.get(stage, stage), 0), weights(network))
-            kept = FLOAT32 * network.d_mlp**2 * len(moments_of(settings, name)) if stage == "moments" else 0
-            rows.append(Stage(name, "", stage, count, count / rate[own["dtype"]], peak, kept))
+            kept = FLOAT32 * network.d_mlp**2 * sum(map(len, moments_of(settings, name))) if stage == "moments" else 0
+            seconds = sum(count / rate[dtype] for dtype, count in parts.items())
+            rows.append(Stage(name, "", stage, parts.total(), seconds, peak, kept))
         rows.append(Stage(name, "", "checkpoint", 0, 0, 0, weights(network)))
     return pd.DataFrame(rows)
 

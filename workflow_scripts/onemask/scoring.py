@@ -10,7 +10,7 @@ from torch import Tensor
 from onemask.batching import NO_JOURNAL, Journal, nothing, run_batches
 from onemask.edits import Update, product
 from onemask.errors import OnemaskError
-from onemask.forward import Cut, finish, logits_at, split_at
+from onemask.forward import Cut, finish_at, logits_at, split_at
 from onemask.models import Model
 from onemask.tokens import batches, encode, encode_target, pad
 
@@ -98,8 +98,8 @@ def score(
     """
     by_text = None if update is None else update[probes.fact]
     weight = model.weight(probes.cut.layer)
-    hidden = finish(model, probes.cut, product(probes.cut.keys, weight, by_text, keep, restores))
-    log_probs = logits_at(model, hidden[probes.text, probes.position]).log_softmax(-1)
+    made = product(probes.cut.keys, weight, by_text, keep, restores)
+    log_probs = logits_at(model, finish_at(model, probes.cut, made, probes.text, probes.position)).log_softmax(-1)
     chosen = log_probs.gather(1, probes.token[:, None])[:, 0].double()
     target = 2 * probes.fact[probes.text] + probes.side
     facts = int(probes.fact[-1]) + 1

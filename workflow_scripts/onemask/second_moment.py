@@ -1,7 +1,9 @@
 """Uncentred second moment of the edited matrix's input over a corpus: C = E[k k^T] (ROME's and MEMIT's covariance)."""
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +11,13 @@ import torch
 from torch import Tensor
 
 from onemask.errors import OnemaskError
-from onemask.forward import split_at
+from onemask.forward import at_least_float32, split_at
 from onemask.models import Model
 from onemask.tensor_files import read_checkpoint, read_tensors, write_checkpoint, write_tensors
 from onemask.tokens import Padded
 
-CHECKPOINT_EVERY = 50  # batches between two checkpoints
+CHECKPOINT_EVERY = 300  # seconds between two checkpoints, which hold gigabytes of a large model
+STRIPS = 8  # of C; what lies above the diagonal's blocks is mirrored, not computed
 
 
 @dataclass(frozen=True)
@@ -44,71 +47,109 @@ class SecondMoment:
 
 def measure(
     model: Model,
-    layer: int,
+    layers: list[int],
     windows: Tensor,
     batch_tokens: int,
     progress: Callable[[int], None] = lambda done: None,
     checkpoint: Path | None = None,
     fingerprint: str = "",
-) -> SecondMoment:
-    """Mean of k k^T over all tokens of `windows` (windows, length); products in float32, summed in float64.
+) -> dict[int, SecondMoment]:
+    """Mean of k k^T over all tokens of `windows` (windows, length), by layer; products in float32, summed in float64.
 
-    Memory is bounded by `batch_tokens` (tokens run at once), whatever the model's context. With `checkpoint`, the sum is kept
-    there now and then and taken up again by a run with the same `fingerprint`. progress: told the windows done.
+    One pass of the text serves all `layers`. Memory is bounded by `batch_tokens` (tokens run at once), whatever the model's
+    context. With `checkpoint`, the sums are kept there now and then and taken up again by a run with the same `fingerprint`.
+    progress: told the windows done.
 
     Raises OnemaskError when the windows are longer than the model's context.
     """
     if windows.shape[1] > model.context:
         raise OnemaskError(f"windows of at most {model.context} tokens", f"{windows.shape[1]}", "Lower statistics.window.")
-    total, start = torch.zeros(model.d_mlp, model.d_mlp, dtype=torch.float64, device=model.device), 0
-    kept = read_checkpoint(checkpoint, fingerprint) if checkpoint else None
+    totals = {at: torch.zeros(model.d_mlp, model.d_mlp, dtype=torch.float64, device=model.device) for at in layers}
+    kept, start = read_checkpoint(checkpoint, fingerprint) if checkpoint else None, 0
     if kept:
-        total, start = kept["total"].to(model.device), kept["windows"]
+        totals, start = {at: total.to(model.device) for at, total in kept["totals"].items()}, kept["windows"]
     size = max(1, batch_tokens // windows.shape[1])
-    for number, at in enumerate(range(start, len(windows), size)):
-        ids = windows[at : at + size]
-        keys = split_at(model, layer, Padded(ids, torch.full((len(ids),), ids.shape[1]))).keys.flatten(0, 1).float()
-        total += (keys.T @ keys).double()
-        progress(at + len(ids))
-        if checkpoint and number % CHECKPOINT_EVERY == CHECKPOINT_EVERY - 1:
-            write_checkpoint(checkpoint, {"total": total.cpu(), "windows": at + len(ids)}, fingerprint)
-    return SecondMoment(layer, (total / windows.numel()).float().cpu(), windows.numel())
+    saved = time.monotonic()
+    with _added_to(totals, model):
+        for at in range(start, len(windows), size):
+            ids = windows[at : at + size]
+            split_at(model, max(layers), Padded(ids, torch.full((len(ids),), ids.shape[1])))
+            progress(at + len(ids))
+            if checkpoint and time.monotonic() - saved >= CHECKPOINT_EVERY:
+                content = {"totals": {layer: total.cpu() for layer, total in totals.items()}, "windows": at + len(ids)}
+                write_checkpoint(checkpoint, content, fingerprint)
+                saved = time.monotonic()
+    count = windows.numel()
+    return {at: SecondMoment(at, (_mirrored(total.cpu()) / count).float(), count) for at, total in totals.items()}
 
 
-def write_second_moment(path: str | Path, moment: SecondMoment, provenance: dict) -> None:
-    """Write C as safetensors; layer, sample count and the model's identity are in its metadata."""
-    metadata = {**provenance, "samples": moment.samples, "layer": moment.layer}
-    write_tensors(path, {"second_moment": moment.matrix}, metadata)
+@contextlib.contextmanager
+def _added_to(totals: dict[int, Tensor], model: Model) -> Generator[None, None, None]:
+    """Within the block every forward pass adds K^T K of its keys K to the total of each layer, on and below the diagonal."""
+
+    def add(layer: int, keys: Tensor) -> None:
+        keys, total = at_least_float32(keys.flatten(0, 1)), totals[layer]
+        for start in range(0, model.d_mlp, width):
+            total[start:, start : start + width] += (keys[:, start:].T @ keys[:, start : start + width]).double()
+
+    width = -(-model.d_mlp // STRIPS)
+    hooks = [model.matrix(layer).register_forward_pre_hook(lambda _, args, layer=layer: add(layer, args[0])) for layer in totals]
+    products, before = torch.backends.cuda.matmul, torch.backends.cuda.matmul.fp32_precision
+    if model.weight(0).dtype in (torch.bfloat16, torch.float16):
+        products.fp32_precision = "tf32"  # which has every bit of such keys: nothing is rounded
+    try:
+        yield
+    finally:
+        products.fp32_precision = before
+        for hook in hooks:
+            hook.remove()
 
 
-def read_second_moments(paths: Iterable[str | Path], model: Model, layers: Iterable[int]) -> dict[int, SecondMoment]:
-    """`read_second_moment` of several layers, one file each, by layer."""
-    return {layer: read_second_moment(path, model, layer) for layer, path in zip(layers, paths, strict=True)}
+def _mirrored(total: Tensor) -> Tensor:
+    """The symmetric matrix that has `total`'s entries on and below the diagonal."""
+    return total.tril() + total.tril(-1).T
 
 
-def read_second_moment(path: str | Path, model: Model, layer: int) -> SecondMoment:
-    """Read what `write_second_moment` wrote and check that it can serve this layer of this model.
+def write_second_moments(path: str | Path, moments: dict[int, SecondMoment], provenance: dict) -> None:
+    """Write C of each layer as safetensors; the sample count and the model's identity are in the metadata."""
+    samples = {moment.samples for moment in moments.values()}
+    assert len(samples) == 1, "all are of the same text"
+    write_tensors(path, {_name(at): moment.matrix for at, moment in moments.items()}, {**provenance, "samples": samples.pop()})
 
-    Raises OnemaskError when the file is missing or damaged, of another layer, model or dimension, not finite, or of fewer
+
+def _name(layer: int) -> str:
+    return f"layer{layer}"
+
+
+def read_second_moments(paths: Iterable[str | Path], model: Model, layers: list[int]) -> dict[int, SecondMoment]:
+    """Read what `write_second_moments` wrote, one file or none where no layers are wanted, and check that it can serve.
+
+    Raises OnemaskError when the file is missing or damaged, of other layers, another model or dimension, not finite, or of fewer
     samples than its dimension.
     """
-    tensors, metadata = read_tensors(path, "a second moment", "second_moment")
-    matrix = tensors["second_moment"]
-    moment = SecondMoment(metadata["layer"], matrix, metadata["samples"])
-    weights = metadata.get("model", {}).get("sha256")
+    found = {}
+    for path in paths:
+        tensors, metadata = read_tensors(path, "second moments", *map(_name, layers))
+        for layer in layers:
+            found[layer] = SecondMoment(layer, tensors[_name(layer)], metadata["samples"])
+            _require(found[layer], metadata, model, path)
+    return found
+
+
+def _require(moment: SecondMoment, metadata: dict, model: Model, path: str | Path) -> None:
+    """Raise OnemaskError where a second moment cannot serve a model."""
+    matrix, weights = moment.matrix, metadata.get("model", {}).get("sha256")
     checks = [
-        (f"the second moment of layer {layer}", f"that of layer {moment.layer}", moment.layer == layer),
         (
-            f"a {model.d_mlp} x {model.d_mlp} second moment",
+            f"a {model.d_mlp} x {model.d_mlp} second moment of layer {moment.layer}",
             " x ".join(map(str, matrix.shape)),
             matrix.shape == (model.d_mlp,) * 2,
         ),
-        ("the second moment of this model", "that of other weights", weights == model.info.get("sha256")),
+        ("second moments of this model", "those of other weights", weights == model.info.get("sha256")),
         (f"at least {model.d_mlp:,} samples (its dimension)", f"{moment.samples:,}", moment.samples >= model.d_mlp),
-        ("a finite second moment", "NaN or infinity", bool(torch.isfinite(matrix).all())),
+        (f"a finite second moment of layer {moment.layer}", "NaN or infinity", bool(torch.isfinite(matrix).all())),
     ]
     for expected, found, holds in checks:
         if not holds:
-            advice = "Delete the file, and measure it for this model and layer, on enough text."
+            advice = "Delete the file, and measure it for this model, on enough text."
             raise OnemaskError(expected, f"{found} in {path}", advice)
-    return moment

@@ -13,7 +13,7 @@ from torch import Tensor
 from onemask.batching import run_batches
 from onemask.editors.base import Edited, Task, without_failed
 from onemask.edits import FactoredEdits
-from onemask.forward import Cut, at_least_float32, finish, logits_at, split_at
+from onemask.forward import Cut, at_least_float32, finish_at, logits_at, split_at
 from onemask.models import Model
 from onemask.tokens import batches, encode, encode_target, pad
 
@@ -60,8 +60,8 @@ def losses(model: Model, targets: Targets, change: Tensor) -> Tensor:
     cut = targets.cut
     keys = at_least_float32(cut.keys)
     product = keys @ model.weight(cut.layer).to(keys.dtype).T + keys @ change.mT
-    hidden = finish(model, cut, product.to(cut.base.dtype))
-    log_probs = logits_at(model, hidden[targets.rows, targets.positions]).log_softmax(-1)
+    hidden = finish_at(model, cut, product.to(cut.base.dtype), targets.rows, targets.positions)
+    log_probs = logits_at(model, hidden).log_softmax(-1)
     chosen = log_probs.gather(1, targets.ids[:, None])[:, 0] * targets.weight
     return -chosen.new_zeros(len(change)).index_add(0, targets.rows, chosen)
 

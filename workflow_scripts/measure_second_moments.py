@@ -1,4 +1,4 @@
-"""Measure the uncentred second moment of the edited matrix's input."""
+"""Measure the uncentred second moments of the edited matrices' inputs, of all layers that a method edits, in one pass."""
 
 from pathlib import Path
 
@@ -6,23 +6,23 @@ import job
 from onemask.corpus import windows
 from onemask.files import read_table
 from onemask.models import load_model
-from onemask.second_moment import measure, write_second_moment
+from onemask.second_moment import measure, write_second_moments
 
 
 def main(smk):
-    model, layer = load_model(smk.input.model, smk.params.device, smk.params.dtype), int(smk.wildcards.layer)
+    model = load_model(smk.input.model, smk.params.device, smk.params.dtype)
     text = windows(model.tokenizer, read_table(smk.input.corpus, "corpus"), "statistics", smk.params.tokens, smk.params.window)
-    source, checkpoint = job.provenance(smk, model.info), Path(smk.output.moment + ".checkpoint")
-    moment = measure(
+    source, checkpoint = job.provenance(smk, model.info), Path(smk.output.moments + ".checkpoint")
+    moments = measure(
         model,
-        layer,
+        [int(layer) for layer in smk.wildcards.layers.split("-")],
         text,
         smk.params.batch_tokens,
         job.Progress(len(text), "windows"),
         checkpoint,
         job.digest([source, text.tolist()]),
     )
-    write_second_moment(smk.output.moment, moment, source)
+    write_second_moments(smk.output.moments, moments, source)
     checkpoint.unlink(missing_ok=True)
 
 
