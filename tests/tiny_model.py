@@ -2,7 +2,7 @@
 
 Sentences are shown in pairs, since editing puts a context before the prompt and GPT-2 learns each position by itself.
 Training doubles a difference in the last bit again and again, and processors round differently: it is done in float64
-throughout, after which the weights agree to some thousandths on all, where in float32 each kind of processor has a model of its own.
+throughout, after which the weights agree to some thousandths on all; in float32 each kind of processor has its own model.
 
 Run as a script (`python tests/tiny_model.py`) it fills tests/.cache, which config/test.yaml reads; the cache is keyed by
 this file and the facts, so a change to either trains anew.

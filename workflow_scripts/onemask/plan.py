@@ -62,8 +62,9 @@ def shape_of(name: str, settings: dict) -> costs.Shape:
         advice = "Add it; the checkpoint's config.json has the numbers."
         raise OnemaskError(f"the key shape in config/models/{name}.yaml", "none", advice)
     stated, model = settings["shape"], meta_model(settings)
-    block = sum(parameter.numel() for parameter in model.blocks[0].parameters())
-    return costs.Shape(stated["layers"], stated["d_model"], stated["d_mlp"], stated["vocabulary"], block)
+    parts = (model.blocks[0], model.blocks[0].get_submodule(model.family.mlp))
+    block, mlp = (sum(parameter.numel() for parameter in part.parameters()) for part in parts)
+    return costs.Shape(stated["layers"], stated["d_model"], stated["d_mlp"], stated["vocabulary"], block, mlp)
 
 
 def operations(settings: dict, model: str, method: str) -> dict[str, float]:
