@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from conftest import FACTS
-from onemask import activations, attention, patching
+from onemask import activations, attention, patching, perplexity
 from onemask import mechanism_measures as mechanism
 from onemask.batching import Journal
 from onemask.decomposition import decompose
 from onemask.edits import BatchEdit, FactoredEdits, LayerEdits
 from onemask.masks import Mask
-from onemask.perplexity import collapse
+from onemask.perplexity import collapse, mean_nll
 from onemask.reversal import reversal
 from onemask.scoring import probe, score
 from onemask.states import in_state, shown
@@ -204,12 +204,26 @@ def test_the_worst_edits_are_measured_under_the_mask(model, tmp_path):
         assert set(table.loc[table["state"] == state, "case_id"]) == set(edited.nlargest(2).index)
     again = collapse(model, windows, cases, edits, states(model, edits), 2, 2, Journal(tmp_path / "journal", "x"))
     pd.testing.assert_frame_equal(table, again)
-    sought = collapse(model, windows, cases, edits, states(model, edits), 1, 1, Journal())
-    first = collapse(model, windows[:1], cases, edits, states(model, edits), 1, 1, Journal())
-    assert sought["case_id"].tolist() == first["case_id"].tolist() and (sought["tokens"] == 2 * first["tokens"]).all()
+    for searched in (1, 2):  # whatever the first window says, four candidates are measured on both
+        found = collapse(model, windows, cases, edits, states(model, edits), 1, searched, Journal())
+        assert found["case_id"].tolist() == [-1, edited.idxmax(), edited.idxmax()]
+        pd.testing.assert_frame_equal(found, table.iloc[:3])
     rows = pd.DataFrame(mechanism.collapse_measures(table, "test", 0, model="m", method="rome"))
     shown_cases = rows.loc[rows["metric"] == "perplexity_edited", "relation"].tolist()
     assert shown_cases == [f"case {case}" for case in edits_in_order(edited)]
+
+
+def test_candidates_are_those_that_are_worst_at_the_beginning(model, monkeypatch):
+    """With one candidate for each, the worst on the first window is taken for the worst."""
+    edits, windows = LayerEdits(some_edits(model)), torch.arange(1, 41).view(2, 20)
+    cases, measured = np.array([7, 8, 9, 10]), []
+    monkeypatch.setattr(perplexity, "CANDIDATES", 1)
+    given = mean_nll
+    monkeypatch.setattr(perplexity, "mean_nll", lambda *a: measured.append(len(a[2])) or given(*a))
+    found = collapse(model, windows, cases, edits, states(model, edits), 1, 1, Journal())
+    first = collapse(model, windows[:1], cases, edits, states(model, edits), 1, 1, Journal())
+    assert found["case_id"].tolist() == first["case_id"].tolist() and (found["tokens"] == 2 * first["tokens"]).all()
+    assert measured == [1, 1, 1, 1, 2, 2, 2] + [1, 1, 1, 1, 1, 1]  # nothing twice where all was searched
 
 
 def edits_in_order(nll: pd.Series) -> list[int]:

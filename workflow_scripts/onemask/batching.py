@@ -31,6 +31,10 @@ class Journal:
         """The journal of a job that writes `output`, for runs in which all that it is made from is the same."""
         return cls(Path(output + ".batches"), digest(made_from))
 
+    def part(self, name: str) -> "Journal":
+        """A journal of its own for one of several computations of a job, within this one."""
+        return Journal(self.folder and self.folder / name, self.fingerprint)
+
     def _path(self, batch: list[int]) -> Path | None:
         return self.folder and self.folder / f"{hashlib.sha256(json.dumps(batch).encode()).hexdigest()[:16]}.safetensors"
 

@@ -55,11 +55,22 @@ def saved(model: Model, layer: int, rows: int, length: int, dtype: torch.dtype, 
     return sum(found.values())
 
 
+def token_memory(model: Model) -> int:
+    """Bytes that a token takes in one block, forward only."""
+    return (2 * model.d_model + 3 * model.d_mlp) * model.weight(0).element_size()
+
+
+def moments_peak(model: Model, layers: int, batch_tokens: int) -> int:
+    """Bytes at the peak of measuring the second moments of several layers in one pass."""
+    sums = (layers * FLOAT64 + (FLOAT32 + FLOAT64) / STRIPS) * model.d_mlp**2
+    return round(weights(model) + sums + batch_tokens * token_memory(model))
+
+
 def peaks(settings: dict, editing: dict, batch_tokens: int, windows: dict, together: int, texts: str) -> dict[str, int]:
     """Bytes at the peak of each stage that runs the model, by stage.
 
-    settings: a model's. editing: a method's settings on it. windows: lengths of the statistics' and the perplexity's windows and
-    the perplexity's tokens. together: facts that are one edit, 0 where each is alone.
+    settings: a model's. editing: a method's settings on it. windows: length of the perplexity's windows and its tokens.
+    together: facts that are one edit, 0 where each is alone.
     """
     model = meta_model(settings)
     layer = editing.get("layer", editing.get("layers", [0])[-1])
@@ -67,7 +78,7 @@ def peaks(settings: dict, editing: dict, batch_tokens: int, windows: dict, toget
     item = model.weight(0).element_size()
     matrix = model.d_model * model.d_mlp
     vocabulary = model.head.weight.shape[0]
-    forward = (2 * model.d_model + 3 * model.d_mlp) * item  # a token in one block
+    forward = token_memory(model)
 
     def logits(places: float, copies: int) -> float:
         return copies * FLOAT32 * vocabulary * places
@@ -90,6 +101,4 @@ def peaks(settings: dict, editing: dict, batch_tokens: int, windows: dict, toget
     found["mask"] += 8 * FLOAT32 * matrix + FLOAT32 * matrix * bool(together)
     if "layers" in editing:
         found["edits"] += 3 * FLOAT64 * model.d_mlp**2 + 4 * FLOAT64 * model.d_mlp * together
-        strip = (FLOAT32 + FLOAT64) / STRIPS
-        found["moments"] = (len(editing["layers"]) * FLOAT64 + strip) * model.d_mlp**2 + windows["batch_tokens"] * forward
     return {stage: round(own + taken) for stage, taken in found.items()}

@@ -95,14 +95,17 @@ def collapse(
     """
     original, edited, masked = states
     cuts = cut_windows(model, edits.layer, windows)
-    first = windows[:searched]
-    sought = nll_by_edit(model, cuts[:searched], first, lambda group: [edited[group]], len(cases), journal, progress)[:, 0]
+    order = torch.arange(len(cases))
+    found = nll_by_edit(model, cuts[:searched], windows[:searched], lambda group: [edited[group]], len(cases), journal, progress)
+    if searched < len(windows):
+        order = found[:, 0].argsort(descending=True, stable=True)[: CANDIDATES * count]
+        again = journal.part("candidates")
+        found = nll_by_edit(model, cuts, windows, lambda group: [edited[order[group]]], len(order), again)
+    worst = found[:, 0].argsort(descending=True, stable=True)[:count]
+    order, part = order[worst], journal.part("masked")
+    under = nll_by_edit(model, cuts, windows, lambda group: [masked[order[group]]], len(order), part)
     rows = [(-1, original.name, mean_nll(model, cuts, windows, original))]
-    candidates = sought.argsort(descending=True, stable=True)[: CANDIDATES * count].tolist()
-    found = {row: mean_nll(model, cuts, windows, edited[[row]]) for row in candidates}
-    for row in sorted(found, key=lambda row: -found[row])[:count]:
-        rows += [(int(cases[row]), edited.name, found[row])]
-        rows += [(int(cases[row]), masked.name, mean_nll(model, cuts, windows, masked[[row]]))]
+    rows += rows_of(cases[order.numpy()], [edited.name, masked.name], torch.cat([found[worst], under], dim=1))
     return perplexity_table(rows, windows)
 
 

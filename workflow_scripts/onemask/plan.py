@@ -12,7 +12,7 @@ import pandas as pd
 from onemask import costs
 from onemask.config import moment_layers
 from onemask.errors import OnemaskError
-from onemask.memory import FLOAT32, meta_model, peaks, weights
+from onemask.memory import FLOAT32, meta_model, moments_peak, peaks, weights
 from onemask.perplexity import CANDIDATES
 
 # rules whose jobs run a model, by stage
@@ -93,11 +93,18 @@ def operations(settings: dict, model: str, method: str) -> dict[str, float]:
     if not together:
         found["blocking"] = costs.edited(shape, layer, texts, test, chosen) + costs.scored(shape, layer, texts, test, 4)
         if wanted["worst"]:
-            found["perplexity"] += costs.perplexity(shape, layer, min(wanted["tokens"], wanted["search_tokens"]), test)
-            found["perplexity"] += costs.perplexity(shape, layer, wanted["tokens"], 1 + (CANDIDATES + 1) * wanted["worst"])
+            found["perplexity"] += collapse_operations(shape, layer, wanted, test)
         pruned = len(settings["pruning"]["shares"]) * PRUNED_STATES
         found["pruning"] = costs.scored(shape, layer, texts, min(test, settings["pruning"]["facts"]), pruned) if pruned else 0.0
     return found
+
+
+def collapse_operations(shape: costs.Shape, layer: int, wanted: dict, edits: int) -> float:
+    """Operations of table 6. wanted: the settings of perplexity."""
+    tokens, searched, worst = wanted["tokens"], min(wanted["tokens"], wanted["search_tokens"]), min(wanted["worst"], edits)
+    again = min(CANDIDATES * worst, edits) if searched < tokens else 0
+    whole = costs.perplexity(shape, layer, tokens, 1 + again + worst)
+    return whole + costs.perplexity(shape, layer, searched, edits)
 
 
 def shared_operations(settings: dict, model: str) -> dict[str, Counter]:
@@ -133,7 +140,6 @@ def plan(settings: dict, device: dict) -> pd.DataFrame:
     """A row a model, method and stage, with the columns of `Stage`. device: an entry of config/devices.yaml."""
     rows = []
     windows = {**settings["perplexity"], "perplexity": settings["perplexity"]["window"]}
-    windows["batch_tokens"] = settings["statistics"]["batch_tokens"]
     for name, own in settings["model_settings"].items():
         network, facts = meta_model(own), facts_of(settings)
         rate = {dtype: peak * device["achieved"] for dtype, peak in device["peak"].items()}
@@ -148,11 +154,12 @@ def plan(settings: dict, device: dict) -> pd.DataFrame:
             for stage, count in counted.items():
                 seconds = count / rate[lower(own["dtype"], precision.get(stage))]
                 rows.append(Stage(name, method, stage, count, seconds, tops[SAME_PEAK.get(stage, stage)], left.get(stage, 0)))
+        passes, statistics = moments_of(settings, name), settings["statistics"]["batch_tokens"]
+        tops["moments"] = max((moments_peak(network, len(layers), statistics) for layers in passes), default=0)
         for stage, parts in shared_operations(settings, name).items():
-            peak = max(tops.get(SAME_PEAK.get(stage, stage), 0), weights(network))
-            kept = FLOAT32 * network.d_mlp**2 * sum(map(len, moments_of(settings, name))) if stage == "moments" else 0
+            kept = FLOAT32 * network.d_mlp**2 * sum(map(len, passes)) if stage == "moments" else 0
             seconds = sum(count / rate[dtype] for dtype, count in parts.items())
-            rows.append(Stage(name, "", stage, parts.total(), seconds, peak, kept))
+            rows.append(Stage(name, "", stage, parts.total(), seconds, tops[SAME_PEAK.get(stage, stage)], kept))
         rows.append(Stage(name, "", "checkpoint", 0, 0, 0, weights(network)))
     return pd.DataFrame(rows)
 

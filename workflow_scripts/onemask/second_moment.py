@@ -54,7 +54,7 @@ def measure(
     checkpoint: Path | None = None,
     fingerprint: str = "",
 ) -> dict[int, SecondMoment]:
-    """Mean of k k^T over all tokens of `windows` (windows, length), by layer; products in float32, summed in float64.
+    """Mean of k k^T over all tokens of `windows` (windows, length), by layer; products in float32 at least, summed in float64.
 
     One pass of the text serves all `layers`. Memory is bounded by `batch_tokens` (tokens run at once), whatever the model's
     context. With `checkpoint`, the sums are kept there now and then and taken up again by a run with the same `fingerprint`.
@@ -64,10 +64,10 @@ def measure(
     """
     if windows.shape[1] > model.context:
         raise OnemaskError(f"windows of at most {model.context} tokens", f"{windows.shape[1]}", "Lower statistics.window.")
-    totals = {at: torch.zeros(model.d_mlp, model.d_mlp, dtype=torch.float64, device=model.device) for at in layers}
-    kept, start = read_checkpoint(checkpoint, fingerprint) if checkpoint else None, 0
-    if kept:
-        totals, start = {at: total.to(model.device) for at, total in kept["totals"].items()}, kept["windows"]
+    kept = read_checkpoint(checkpoint, fingerprint) if checkpoint else None
+    start = kept["windows"] if kept else 0
+    totals = {at: _total(model, at, kept) for at in layers}
+    del kept  # gigabytes of a large model
     size = max(1, batch_tokens // windows.shape[1])
     saved = time.monotonic()
     with _added_to(totals, model):
@@ -83,26 +83,42 @@ def measure(
     return {at: SecondMoment(at, (_mirrored(total.cpu()) / count).float(), count) for at, total in totals.items()}
 
 
+def _total(model: Model, layer: int, kept: dict | None) -> Tensor:
+    """The sum so far of a layer, on the model's device, moved there out of what a checkpoint kept."""
+    if kept is None:
+        return torch.zeros(model.d_mlp, model.d_mlp, dtype=torch.float64, device=model.device)
+    return kept["totals"].pop(layer).to(model.device)
+
+
 @contextlib.contextmanager
 def _added_to(totals: dict[int, Tensor], model: Model) -> Generator[None, None, None]:
     """Within the block every forward pass adds K^T K of its keys K to the total of each layer, on and below the diagonal."""
 
     def add(layer: int, keys: Tensor) -> None:
+        exact = keys.dtype in (torch.bfloat16, torch.float16)  # TF32 has every bit of such keys
         keys, total = at_least_float32(keys.flatten(0, 1)), totals[layer]
-        for start in range(0, model.d_mlp, width):
-            total[start:, start : start + width] += (keys[:, start:].T @ keys[:, start : start + width]).double()
+        with _tf32() if exact else contextlib.nullcontext():
+            for start in range(0, model.d_mlp, width):
+                total[start:, start : start + width] += (keys[:, start:].T @ keys[:, start : start + width]).double()
 
     width = -(-model.d_mlp // STRIPS)
     hooks = [model.matrix(layer).register_forward_pre_hook(lambda _, args, layer=layer: add(layer, args[0])) for layer in totals]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextlib.contextmanager
+def _tf32() -> Generator[None, None, None]:
+    """Within the block a GPU multiplies float32 matrices in TF32."""
     products, before = torch.backends.cuda.matmul, torch.backends.cuda.matmul.fp32_precision
-    if model.weight(0).dtype in (torch.bfloat16, torch.float16):
-        products.fp32_precision = "tf32"  # which has every bit of such keys: nothing is rounded
+    products.fp32_precision = "tf32"
     try:
         yield
     finally:
         products.fp32_precision = before
-        for hook in hooks:
-            hook.remove()
 
 
 def _mirrored(total: Tensor) -> Tensor:
