@@ -102,7 +102,7 @@ def test_a_model_that_is_too_large_is_seen_not_to_fit():
     """A shape of 70 billion parameters: the negative control of the test above."""
     own = settings_of()["model_settings"]["llama-3.2-3b"]
     own["shape"] |= {"layers": 80, "d_model": 8192, "d_mlp": 28672, "heads": 64, "tied": False}
-    windows = {"perplexity": 1024, "tokens": 70_000, "batch_tokens": 4096}
+    windows = {"perplexity": 1024, "tokens": 70_000}
     assert weights(meta_model(own)) == pytest.approx(141 * GB, rel=0.01)
     assert min(peaks(own, own["editing"]["rome"], 8000, windows, 0, "counterfact").values()) > 80 * GB
 

@@ -50,13 +50,17 @@ class Shape:
 
 def scored(shape: Shape, layer: int, texts: dict, facts: float, states: float, prompt: str = "prompt") -> float:
     """Facts scored in some states of a layer: up to it once, behind it in every state."""
-    tokens = facts * texts["scored"] * (texts[prompt] + texts["object"] - 1)
-    return shape.through(layer + 1, tokens) + states * in_a_state(shape, layer, texts, facts, prompt)
+    return shape.through(layer + 1, scored_tokens(texts, facts, prompt)) + states * in_a_state(shape, layer, texts, facts, prompt)
+
+
+def scored_tokens(texts: dict, facts: float, prompt: str) -> float:
+    """Tokens of the texts on which facts are scored."""
+    return facts * texts["scored"] * (texts[prompt] + texts["object"] - 1)
 
 
 def in_a_state(shape: Shape, layer: int, texts: dict, facts: float, prompt: str = "prompt") -> float:
     """What one state of a layer adds to `scored`; both objects are read."""
-    tokens, read = facts * texts["scored"] * (texts[prompt] + texts["object"] - 1), facts * 2 * texts["object"]
+    tokens, read = scored_tokens(texts, facts, prompt), facts * 2 * texts["object"]
     return shape.behind(layer, tokens, read) + 2 * shape.matrix(tokens) + shape.read(read)
 
 

@@ -150,20 +150,16 @@ def split_at(model: Model, layer: int, tokens: Padded) -> Cut:
     """Run blocks 0..layer on right-padded tokens and stop at the input of W."""
     ids, lengths = tokens.ids.to(model.device), tokens.lengths.to(model.device)
     seen = {}
-    block = model.block(layer)
-    hooks = [
-        block.get_submodule(model.family.mlp_norm).register_forward_pre_hook(lambda _, args: seen.update(base=args[0])),
+    norm = model.block(layer).get_submodule(model.family.mlp_norm)
+    with (
+        norm.register_forward_pre_hook(lambda _, args: seen.update(base=args[0])),
         model.matrix(layer).register_forward_pre_hook(lambda _, args: seen.update(keys=args[0])),
-    ]
-    try:
-        with torch.inference_mode():
-            positions = torch.arange(ids.shape[1], device=ids.device)[None]
-            run_blocks(model, embed(model, ids), range(layer + 1), causal_mask(lengths, ids.shape[1]), positions)
-            if model.bias(layer) is not None:
-                seen["base"] = seen["base"] + model.bias(layer)
-    finally:
-        for hook in hooks:
-            hook.remove()
+        torch.inference_mode(),
+    ):
+        positions = torch.arange(ids.shape[1], device=ids.device)[None]
+        run_blocks(model, embed(model, ids), range(layer + 1), causal_mask(lengths, ids.shape[1]), positions)
+        if model.bias(layer) is not None:
+            seen["base"] = seen["base"] + model.bias(layer)
     # copies made outside inference mode, so that mask training may differentiate through what is computed from them
     return Cut(layer, seen["keys"].clone(), seen["base"].clone(), lengths)
 
@@ -204,12 +200,8 @@ def _only_at(mlp: torch.nn.Module, places: Tensor) -> Generator[None, None, None
         return out.new_zeros(shape).flatten(0, 1).index_copy(0, places, out).view(shape)
 
     places = places.unique()  # a token that is read twice gets its gradient once
-    hooks = [mlp.register_forward_pre_hook(gather), mlp.register_forward_hook(scatter)]
-    try:
+    with mlp.register_forward_pre_hook(gather), mlp.register_forward_hook(scatter):
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def ends(lengths: Tensor) -> tuple[Tensor, Tensor]:

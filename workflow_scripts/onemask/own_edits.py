@@ -92,9 +92,9 @@ def read_corpus(path: str) -> str:
 
 
 def second_moments(model: Model, layers: list[int], folder: Path, corpus: str | None) -> dict[int, SecondMoment]:
-    """Second moments by layer, from `folder`; missing ones are measured on the text `corpus` and kept there.
+    """Second moments by layer, from their file in `folder`; where it is missing, measured on the text `corpus` and kept there.
 
-    Raises OnemaskError when one is missing and there is no text, or the text has fewer tokens than W has columns.
+    Raises OnemaskError when it is missing and there is no text, or the text has fewer tokens than W has columns.
     """
     if not layers:
         return {}

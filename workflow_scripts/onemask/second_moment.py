@@ -102,12 +102,11 @@ def _added_to(totals: dict[int, Tensor], model: Model) -> Generator[None, None, 
                 total[start:, start : start + width] += (keys[:, start:].T @ keys[:, start : start + width]).double()
 
     width = -(-model.d_mlp // STRIPS)
-    hooks = [model.matrix(layer).register_forward_pre_hook(lambda _, args, layer=layer: add(layer, args[0])) for layer in totals]
-    try:
+    with contextlib.ExitStack() as hooks:
+        for layer in totals:
+            hook = model.matrix(layer).register_forward_pre_hook(lambda _, args, layer=layer: add(layer, args[0]))
+            hooks.enter_context(hook)
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @contextlib.contextmanager
