@@ -3,12 +3,14 @@
 import pandas as pd
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from conftest import FACTS, TEMPLATES
 from onemask.decomposition import decompose
 from onemask.edits import FactoredEdits, LayerEdits, edited_layer, masked_weight, product
 from onemask.errors import OnemaskError
 from onemask.forward import finish, finish_at, logits_at, split_at
+from onemask.models import Model
 from onemask.scoring import probe, score
 from onemask.states import State
 from onemask.tokens import encode, encode_target, encode_with_subject, pad
@@ -72,6 +74,26 @@ def test_what_is_read_of_the_second_half_is_what_the_whole_of_it_has(model):
     expected.square().sum().backward()
     torch.testing.assert_close(part.grad, whole.grad, rtol=1e-9, atol=1e-9)
     assert seen == [3]
+
+
+class Calls(TorchDispatchMode):
+    """Within the block: name, type and number of elements of every call on a tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.made = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if args and isinstance(args[0], torch.Tensor):
+            self.made.add((function.overloadpacket.__name__, args[0].dtype, args[0].numel()))
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_model_calls_mkls_functions_before_several_threads_can(tiny):
+    """Else a job in twenty has other bytes, too few to be found by running some."""
+    with Calls() as calls:
+        Model(tiny.network, tiny.tokenizer, "gpt2")
+    assert {(name, dtype, 1) for name in ("tanh", "exp", "sqrt") for dtype in (torch.float32, torch.float64)} <= calls.made
 
 
 @pytest.mark.parametrize("masked", [False, True])

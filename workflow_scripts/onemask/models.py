@@ -71,6 +71,19 @@ FAMILIES = {
     "qwen2": _LLAMA,
 }
 
+MKL_FUNCTIONS = "acos asin atan cos erf erfc erfinv exp log log10 log2 sin sqrt tan tanh".split()
+
+
+def resolve_kernels() -> None:
+    """Call each elementwise function that torch leaves to MKL once, on one thread.
+
+    A function's first call chooses its kernel. Where several threads make that call (torch 2.13 with MKL 2024.2), one of them
+    now and then computes its part to four digits, and the same job has other bytes (pytorch issue 188792).
+    """
+    for dtype in (torch.float32, torch.float64):
+        for name in MKL_FUNCTIONS:
+            getattr(torch, name)(torch.full((1,), 0.5, dtype=dtype))
+
 
 class Model:
     """A frozen causal language model, its tokenizer and its parts.
@@ -82,6 +95,7 @@ class Model:
     def __init__(self, network: "PreTrainedModel", tokenizer, family: str, info: dict | None = None):
         if family not in FAMILIES:
             raise OnemaskError(f"a family out of {sorted(FAMILIES)}", repr(family), "Correct `family` in the model's file.")
+        resolve_kernels()
         self.network = network.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.family = FAMILIES[family]
