@@ -37,11 +37,8 @@ def components(model: Model, tokens: Padded) -> tuple[Tensor, Tensor]:
     for layer in range(model.layers):
         middle = {}
         norm = model.block(layer).get_submodule(model.family.mlp_norm)
-        hook = norm.register_forward_pre_hook(lambda _, args, into=middle: into.update(stream=args[0]))
-        try:
+        with norm.register_forward_pre_hook(lambda _, args, into=middle: into.update(stream=args[0])):
             after = run_blocks(model, hidden, range(layer, layer + 1), mask, positions)
-        finally:
-            hook.remove()
         parts += [last(middle["stream"] - hidden, lengths), last(after - middle["stream"], lengths)]
         hidden = after
     return torch.stack(parts), last(hidden, lengths)

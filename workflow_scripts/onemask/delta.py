@@ -194,14 +194,11 @@ def cut_at_lookup(
     seen_before = torch.arange(start, device=device)[None] >= start - known[:, None]
     cache = KeyValueCache(beginnings.cache, template, record=range(layer + 1, model.layers))
     seen = {}
-    hook = model.matrix(layer).register_forward_hook(
+    mask = causal_mask(lengths, ids.shape[1], seen_before)
+    with model.matrix(layer).register_forward_hook(
         lambda _, args, out: seen.update(key=args[0][every, lookup], value=out[every, lookup])
-    )
-    try:
-        mask = causal_mask(lengths, ids.shape[1], seen_before)
+    ):
         hidden = run_blocks(model, embed(model, ids, positions), range(layer + 1), mask, positions, cache)
-    finally:
-        hook.remove()
     before, length = int(lookup.max()), int((lengths - lookup).max())
     kept = beginnings.cache
     if before > 0:

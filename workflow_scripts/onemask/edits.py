@@ -124,11 +124,8 @@ def edited_layer(
         changed, bias = product(args[0], model.weight(layer), update, keep), model.bias(layer)
         return changed if bias is None else changed + bias
 
-    hook = model.matrix(layer).register_forward_hook(replace)
-    try:
+    with model.matrix(layer).register_forward_hook(replace):
         yield
-    finally:
-        hook.remove()
 
 
 @contextlib.contextmanager

@@ -32,11 +32,8 @@ def subject_keys(model: Model, texts: list[tuple[list[int], int]]) -> Iterator[T
     at, rows = torch.tensor([place for _, place in texts]), torch.arange(len(texts))
     hidden, seen = embed(model, ids), {}
     for layer in range(model.layers):
-        hook = model.matrix(layer).register_forward_pre_hook(lambda _, args: seen.update(keys=args[0]))
-        try:
+        with model.matrix(layer).register_forward_pre_hook(lambda _, args: seen.update(keys=args[0])):
             hidden = run_blocks(model, hidden, range(layer, layer + 1), mask, positions)
-        finally:
-            hook.remove()
         yield seen["keys"][rows, at].cpu().double()
 
 

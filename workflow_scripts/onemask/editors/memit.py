@@ -87,11 +87,8 @@ def mean_key(keys: Tensor) -> Tensor:
 def _through(model: Model, layer: int, rows: Rows, per_fact: int) -> tuple[Tensor, Tensor]:
     """Behind the block `layer`: the residual stream of all rows, and the mean key of each fact, (facts, d_mlp)."""
     seen = {}
-    hook = model.matrix(layer).register_forward_pre_hook(lambda _, args: seen.update(keys=rows.at_subject(args[0])))
-    try:
+    with model.matrix(layer).register_forward_pre_hook(lambda _, args: seen.update(keys=rows.at_subject(args[0]))):
         hidden = run_blocks(model, rows.hidden, range(layer, layer + 1), *rows.layout)
-    finally:
-        hook.remove()
     return hidden, mean_key(at_least_float32(seen["keys"]).view(-1, per_fact, model.d_mlp))
 
 
