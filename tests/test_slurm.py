@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -79,7 +80,8 @@ def asked_for(job: str) -> dict[str, str]:
 def started(project: Path, target: str) -> Iterator[subprocess.Popen]:
     """`snakemake --profile slurm` of a target, with the inputs of an earlier run."""
     said = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(command(target, "--profile", "slurm", "--force"), cwd=project, **said) as run:
+    hears = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what a shell runs in the background ignores Ctrl-C
+    with subprocess.Popen(command(target, "--profile", "slurm", "--force"), cwd=project, preexec_fn=hears, **said) as run:
         try:
             yield run
         finally:
