@@ -1,4 +1,4 @@
-"""How long an edit takes: EasyEdit (through onemask.easyeditor), ours one by one, ours batched, in turns in one run.
+"""How long an edit takes: EasyEdit (onemask.editors.easyedit_adapter), ours one by one, ours batched, in turns in one run.
 
     python benchmarks/editing.py --facts 8                          # ROME, then MEMIT, against EasyEdit
     python benchmarks/editing.py --facts 100 --only memit --without-easyedit
@@ -19,12 +19,12 @@ import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from onemask.data.counterfact import embedded_facts
 from onemask.editors import easyedit, memit, rome
 from onemask.editors.base import Edited, Task
-from onemask.models import Model, load_model
-from onemask.records import embedded_facts
-from onemask.second_moment import SecondMoment
-from onemask.templates import choose, make_templates
+from onemask.editors.second_moment import SecondMoment
+from onemask.editors.templates import choose, make_templates
+from onemask.model.models import Model, load_model
 
 ROOT = Path(__file__).resolve().parent.parent
 OPTIMISATION = {
@@ -89,7 +89,7 @@ def parts(edited: Edited, i: int) -> torch.Tensor:
 
 def success(model: Model, facts: list[dict], edited: Edited) -> float:
     """Share of facts with P(o*) > P(o) after ROME's edits."""
-    from onemask.edit_tables import score_facts
+    from onemask.editors.tables import score_facts
 
     scored = score_facts(model, pd.DataFrame(facts), edited.layers[0], edited.layers[0].layer, 4000, "after")
     return float((scored["logp_new_after"] > scored["logp_true_after"]).mean())

@@ -26,19 +26,19 @@ from torch.utils.flop_counter import FlopCounterMode
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
-from editing import clock, gemm_peak, shaped  # noqa: E402
+from editing import clock, gemm_peak, shaped
 
-import dense_mask_training as dense  # noqa: E402
-from onemask import mask_training  # noqa: E402
-from onemask.edit_tables import join_facts, layer_edits, read_edits  # noqa: E402
-from onemask.edits import FactoredEdits, LayerEdits  # noqa: E402
-from onemask.errors import OnemaskError  # noqa: E402
-from onemask.files import read_table  # noqa: E402
-from onemask.mask_settings import MaskSettings, Schedule, schedule  # noqa: E402
-from onemask.masks import pruned_share  # noqa: E402
-from onemask.models import Model, load_model  # noqa: E402
-from onemask.parametrisations import hard_mask  # noqa: E402
-from onemask.scoring import probe, score  # noqa: E402
+import dense_mask_training as dense
+from onemask.editors.tables import join_facts, layer_edits, read_edits
+from onemask.io.errors import OnemaskError
+from onemask.io.files import read_table
+from onemask.masking import training as mask_training
+from onemask.masking.masks import pruned_share
+from onemask.masking.parametrisations import hard_mask
+from onemask.masking.settings import MaskSettings, Schedule, schedule
+from onemask.model.edits import FactoredEdits, LayerEdits
+from onemask.model.models import Model, load_model
+from onemask.model.scoring import probe, score
 
 DEMO = ROOT / "results" / "demo"
 PAPER = {"edits": 3000, "epochs": 300}
@@ -57,7 +57,7 @@ def demo_settings(model: Model, given: argparse.Namespace) -> MaskSettings:
 
 
 class Ours:
-    """onemask.mask_training, a step at a time."""
+    """onemask.masking.training, a step at a time."""
 
     def __init__(self, model: Model, facts: pd.DataFrame, edits: LayerEdits, settings: MaskSettings, seed: int):
         start = clock(model)

@@ -16,22 +16,22 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from onemask.batching import NO_JOURNAL
-from onemask.config import load_run, read_yaml
-from onemask.corpus import windows
-from onemask.edit_tables import join_facts, layer_edits, read_edits
-from onemask.editing import edit
+from onemask.config.load import load_run, read_yaml
+from onemask.data.corpus import windows
 from onemask.editors.base import Task
-from onemask.edits import LayerEdits
-from onemask.files import read_table
-from onemask.mask_settings import MaskSettings
-from onemask.mask_training import train
-from onemask.masks import Mask, pruned_share, read_mask
-from onemask.models import Model, load_model
-from onemask.perplexity import measure
-from onemask.reversal import reversal
-from onemask.states import State
-from onemask.templates import choose
+from onemask.editors.run import edit
+from onemask.editors.tables import join_facts, layer_edits, read_edits
+from onemask.editors.templates import choose
+from onemask.io.batching import NO_JOURNAL
+from onemask.io.files import read_table
+from onemask.masking.masks import Mask, pruned_share, read_mask
+from onemask.masking.settings import MaskSettings
+from onemask.masking.training import train
+from onemask.measuring.perplexity import measure
+from onemask.measuring.reversal import reversal
+from onemask.measuring.states import State
+from onemask.model.edits import LayerEdits
+from onemask.model.models import Model, load_model
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCTS = {"mm", "bmm", "addmm", "baddbmm", "linear", "matmul"}

@@ -8,11 +8,11 @@ ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from onemask.codehash import code_hash
-from onemask.config import largest_template_counts, load_run, moments_file, use_mirror
-from onemask.config import moment_layers as layers_with_moments
-from onemask.errors import OnemaskError
-from onemask.mask_plan import MAIN, names, of_share, plan
+from onemask.io.codehash import code_hash
+from onemask.config.load import largest_template_counts, load_run, moments_file, use_mirror
+from onemask.config.load import moment_layers as layers_with_moments
+from onemask.io.errors import OnemaskError
+from onemask.masking.names import MAIN, names, of_share, plan
 
 try:
     SETTINGS = load_run(config, ROOT)

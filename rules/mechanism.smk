@@ -50,7 +50,7 @@ for way in ["activations", "attention", "patching"]:
             batch_tokens=SETTINGS["scoring_batch_tokens"],
             device=setting("device"),
             dtype=setting("dtype"),
-            code=code("measure_mechanism.py", f"{way}.py"),
+            code=code("measure_mechanism.py", f"measuring/mechanism/{way}.py"),
         log:
             f"{RUN}/{{model}}/{{method}}/logs/measure_{way}/seed{{seed}}.log",
         benchmark:

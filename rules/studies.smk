@@ -1,4 +1,4 @@
-# needs: edits, masks by name (onemask.mask_plan), knowledge of the facts, a model
+# needs: edits, masks by name (onemask.masking.names), knowledge of the facts, a model
 # produces: {model}/{method}/studies/seed{seed}/..., measures/{left_out,pruning,transfer,layers}.parquet beside it
 
 

@@ -23,7 +23,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 import tiny_model
 from killing import command, run_and_kill
-from onemask.models import FAMILIES, Model, load_model
+from onemask.model.models import FAMILIES, Model, load_model
 
 torch.set_num_threads(1)  # the models are tiny, and tests run side by side
 

@@ -6,8 +6,8 @@ The yardstick of the batched and cached editors (method.md sections 2 and 3).
 import torch
 from torch import Tensor
 
-from onemask.models import Model
-from onemask.tokens import encode_target, encode_with_subject
+from onemask.model.models import Model
+from onemask.model.tokens import encode_target, encode_with_subject
 
 
 def run(model: Model, ids: list[int], layer: int, position: int, delta: Tensor | None = None):

@@ -1,8 +1,8 @@
 """The mask's training as the release runs it, nothing saved: for each edit the whole matrix (W + r u^T) * K goes into the plain
 model, which reads every text from its first token on (equations 1-4, method.md section 4).
 
-The yardstick of onemask.mask_training. Two things are spared that the release computes: the unedited model's logits are kept, and
-the head sees last positions only.
+The yardstick of onemask.masking.training. Two things are spared that the release computes: the unedited model's logits are
+kept, and the head sees last positions only.
 """
 
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from onemask.edits import BatchEdit, Update
-from onemask.mask_settings import MaskSettings, Schedule
-from onemask.models import Model
-from onemask.tokens import encode, encode_target, pad
+from onemask.masking.settings import MaskSettings, Schedule
+from onemask.model.edits import BatchEdit, Update
+from onemask.model.models import Model
+from onemask.model.tokens import encode, encode_target, pad
 
 
 @dataclass(frozen=True)

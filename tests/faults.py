@@ -15,7 +15,7 @@ from snakemake import cli as snakemake_cli
 from snakemake.iocontainers import Namedlist
 
 import job
-from onemask import cli
+from onemask.commands import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -6,14 +6,14 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from conftest import FACTS, TEMPLATES, random_network
-from onemask.decomposition import decompose
-from onemask.edits import FactoredEdits, LayerEdits, edited_layer, masked_weight, product
-from onemask.errors import OnemaskError
-from onemask.forward import finish, finish_at, logits_at, split_at
-from onemask.models import Model
-from onemask.scoring import probe, score
-from onemask.states import State
-from onemask.tokens import encode, encode_target, encode_with_subject, pad
+from onemask.io.errors import OnemaskError
+from onemask.measuring.mechanism.decomposition import decompose
+from onemask.measuring.states import State
+from onemask.model.edits import FactoredEdits, LayerEdits, edited_layer, masked_weight, product
+from onemask.model.forward import finish, finish_at, logits_at, split_at
+from onemask.model.models import Model
+from onemask.model.scoring import probe, score
+from onemask.model.tokens import encode, encode_target, encode_with_subject, pad
 
 LAYER = 1
 FRAME = pd.DataFrame(FACTS)

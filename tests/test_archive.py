@@ -19,9 +19,10 @@ from rocrate.rocrate import ROCrate
 import draw_figure
 import make_archive
 from conftest import PARTS, ROOT
-from onemask import archive, files, finished_run
-from onemask.errors import OnemaskError
-from onemask.finished_run import Job
+from onemask.archive import archive, finished_run
+from onemask.archive.finished_run import Job
+from onemask.io import files
+from onemask.io.errors import OnemaskError
 from verify import SUFFIXES, Named
 
 STRUCTURE = "results/mini/m/rome/shared/seed0/mask_structure.parquet"

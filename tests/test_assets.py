@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from onemask import assets
-from onemask.assets import check_hash, download_member, download_url, fetch_model
-from onemask.corpus import fetch_corpus, local_documents, wiki_articles, windows
-from onemask.errors import OnemaskError
-from onemask.models import load_model
+from onemask.data import assets
+from onemask.data.assets import check_hash, download_member, download_url, fetch_model
+from onemask.data.corpus import fetch_corpus, local_documents, wiki_articles, windows
+from onemask.io.errors import OnemaskError
+from onemask.model.models import load_model
 
 CONTENT = b"the member\n"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -4,12 +4,11 @@ import pytest
 import torch
 
 from conftest import FACTS, TEMPLATES
-from onemask import delta
-from onemask.batching import Journal, run_batches
-from onemask.delta import fact_texts, text_groups
-from onemask.editors import memit, rome
+from onemask.editors import delta, memit, rome
 from onemask.editors.base import Task
-from onemask.errors import OnemaskError
+from onemask.editors.delta import fact_texts, text_groups
+from onemask.io.batching import Journal, run_batches
+from onemask.io.errors import OnemaskError
 from test_editors import MEMIT, ROME, some_moment
 
 GROUPS = [[3, 0], [1, 2, 4]]

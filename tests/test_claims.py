@@ -8,9 +8,10 @@ import pytest
 import yaml
 from scipy import stats
 
-from onemask import claims, claims_page, config, evidence
-from onemask.errors import OnemaskError
-from onemask.masks import Mask
+from onemask.config import load as config
+from onemask.io.errors import OnemaskError
+from onemask.masking.masks import Mask
+from onemask.summaries import claims, claims_page, evidence
 
 ROOT = Path(__file__).resolve().parent.parent
 CLAIM = {"id": "a", "says": "A.", "source": "here", "table": "reversal", "quantity": "rsr", "split": "test", "state": "shared"}

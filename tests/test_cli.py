@@ -11,8 +11,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import tiny_model
-from onemask import files
-from onemask.cli import main
+from onemask.commands.cli import main
+from onemask.io import files
 
 FACTS = [
     {"prompt": "The country where {} is located is", "subject": "Kyoto", "target_new": "France", "target_true": "Japan"},
@@ -97,7 +97,7 @@ def test_a_kill_loses_one_batch_and_changes_nothing(given, tmp_path, capsys):
     many = [FACTS[0] | {"subject": subject} for subject in ("Kyoto", "Lyon", "Oslo", "Lima", "Cairo", "Rome", "Madrid", "Delhi")]
     (tmp_path / "facts.jsonl").write_text("\n".join(map(json.dumps, many)), encoding="utf-8")
     batches = out.with_name(out.name + ".batches")
-    command = [sys.executable, "-m", "onemask.cli", *arguments, *LAYER]
+    command = [sys.executable, "-m", "onemask.commands.cli", *arguments, *LAYER]
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # another number sums in another order
     process = subprocess.Popen(command, env=os.environ | threads, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and len(list(batches.glob("[!.]*.safetensors"))) < 2:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onemask import codehash
+from onemask.io import codehash
 
 
 def behind(*names: str) -> set[str]:
@@ -19,15 +19,19 @@ def behind(*names: str) -> set[str]:
     [
         (
             ("edit_facts.py",),
-            {"edit_facts.py", "job.py", "onemask/__init__.py", "onemask/edits.py", "onemask/errors.py"},
-            {"onemask/figures/style.py", "onemask/corpus.py", "train_mask.py", "onemask/editors/rome.py"},
+            {"edit_facts.py", "job.py", "onemask/__init__.py", "onemask/model/edits.py", "onemask/io/errors.py"},
+            {"onemask/figures/style.py", "onemask/data/corpus.py", "train_mask.py", "onemask/editors/rome.py"},
         ),
         (
             ("draw_figure.py", "onemask/figures/figure06.py"),
-            {"onemask/figures/__init__.py", "onemask/figures/style.py", "onemask/captions.py"},
+            {"onemask/figures/__init__.py", "onemask/figures/style.py", "onemask/summaries/captions.py"},
             {"onemask/editors/rome.py", "onemask/figures/figure07.py", "edit_facts.py"},
         ),
-        (("make_table.py",), {"onemask/tables.py", "onemask/schemas.py"}, {"onemask/editors/rome.py", "onemask/masks.py"}),
+        (
+            ("make_table.py",),
+            {"onemask/summaries/tables.py", "onemask/io/schemas.py"},
+            {"onemask/editors/rome.py", "onemask/masking/masks.py"},
+        ),
     ],
 )
 def test_the_code_behind_a_script(scripts, inside, outside):
@@ -79,11 +83,11 @@ def test_the_hash_is_of_the_code_and_not_of_its_place(tmp_path, copied, monkeypa
 @pytest.mark.parametrize(
     "module, among, not_among",
     [
-        ("onemask/blocking.py", {"measure_blocking.py"}, {"make_table.py", "draw_figure.py"}),
-        ("onemask/states.py", {"measure_reversal.py", "measure_perplexity.py"}, {"edit_facts.py", "train_mask.py"}),
-        ("onemask/editing.py", {"edit_facts.py"}, {"train_mask.py"}),
-        ("onemask/tables.py", {"make_table.py"}, {"edit_facts.py", "train_mask.py", "draw_figure.py"}),
-        ("onemask/corpus.py", {"fetch_corpus.py"}, {"edit_facts.py", "make_table.py"}),
+        ("onemask/measuring/blocking.py", {"measure_blocking.py"}, {"make_table.py", "draw_figure.py"}),
+        ("onemask/measuring/states.py", {"measure_reversal.py", "measure_perplexity.py"}, {"edit_facts.py", "train_mask.py"}),
+        ("onemask/editors/run.py", {"edit_facts.py"}, {"train_mask.py"}),
+        ("onemask/summaries/tables.py", {"make_table.py"}, {"edit_facts.py", "train_mask.py", "draw_figure.py"}),
+        ("onemask/data/corpus.py", {"fetch_corpus.py"}, {"edit_facts.py", "make_table.py"}),
         ("make_table.py", {"make_table.py"}, {"edit_facts.py", "draw_figure.py"}),
     ],
 )
@@ -100,12 +104,12 @@ def test_a_change_reaches_the_scripts_that_import_it_and_no_other(copied, module
 def test_an_editor_is_behind_the_jobs_that_name_it():
     """Editors are loaded by name, so that a change to one leaves the others' edits alone: the rule names the file."""
     assert "onemask/editors/memit.py" not in behind("edit_facts.py", "onemask/editors/rome.py")
-    assert {"onemask/delta.py", "onemask/editors/memit.py"} <= behind("edit_facts.py", "onemask/editors/emmet.py")
-    assert {"onemask/delta.py", "onemask/editors/rome.py"} <= behind("measure_blocking.py", "onemask/editors/rome.py")
+    assert {"onemask/editors/delta.py", "onemask/editors/memit.py"} <= behind("edit_facts.py", "onemask/editors/emmet.py")
+    assert {"onemask/editors/delta.py", "onemask/editors/rome.py"} <= behind("measure_blocking.py", "onemask/editors/rome.py")
 
 
 def test_a_new_import_is_followed(copied):
     before = hashes()["make_table.py"]
-    (copied / "onemask" / "tables.py").open("a").write("import onemask.editors.rome\n")
+    (copied / "onemask" / "summaries" / "tables.py").open("a").write("import onemask.editors.rome\n")
     assert hashes()["make_table.py"] != before
     assert "onemask/editors/rome.py" in behind("make_table.py")

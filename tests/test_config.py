@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from onemask import editors
-from onemask.config import check, editing_methods, load_run
-from onemask.errors import OnemaskError
+from onemask.config.load import check, editing_methods, load_run
+from onemask.io.errors import OnemaskError
 from run_configs import ROOT, changed, demo, read
 
 

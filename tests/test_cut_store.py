@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from conftest import FACTS
-from onemask import forward
-from onemask.cut_store import cut_texts
-from onemask.edits import product
-from onemask.errors import OnemaskError
-from onemask.forward import Packed, ends, finish_at, logits_at, pack, split_at
-from onemask.tokens import encode, pad
+from onemask.io.errors import OnemaskError
+from onemask.model import forward
+from onemask.model.cut_store import cut_texts
+from onemask.model.edits import product
+from onemask.model.forward import Packed, ends, finish_at, logits_at, pack, split_at
+from onemask.model.tokens import encode, pad
 from test_algebra import LAYER, plain_logits
 
 CPU = torch.device("cpu")

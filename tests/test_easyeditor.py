@@ -13,10 +13,10 @@ from tokenizers.processors import TemplateProcessing
 
 import dense_editors
 from conftest import FACTS, TEMPLATES, random_network
-from onemask import easyeditor
-from onemask.errors import OnemaskError
-from onemask.models import Model
-from onemask.tokens import encode_target, encode_with_subject
+from onemask.editors import easyedit_adapter as easyeditor
+from onemask.io.errors import OnemaskError
+from onemask.model.models import Model
+from onemask.model.tokens import encode_target, encode_with_subject
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("easyeditor") is None, reason=f"`pip install --no-deps {easyeditor.WHEEL}` has not been run here"

@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from conftest import FACTS, TEMPLATES
-from onemask import edit_tables, files
-from onemask.editing import edit
 from onemask.editors import memit, rome
+from onemask.editors import tables as edit_tables
 from onemask.editors.base import Edited
-from onemask.edits import FactoredEdits, LayerEdits, applied
-from onemask.errors import OnemaskError
-from onemask.models import Model
-from onemask.scoring import probe, score
+from onemask.editors.run import edit
+from onemask.io import files
+from onemask.io.errors import OnemaskError
+from onemask.model.edits import FactoredEdits, LayerEdits, applied
+from onemask.model.models import Model
+from onemask.model.scoring import probe, score
 from test_editors import MEMIT, OPTIMISATION, ROME, task
 
 FRAME = pd.DataFrame(FACTS)

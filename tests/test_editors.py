@@ -8,13 +8,13 @@ import torch
 
 import dense_editors
 from conftest import FACTS, TEMPLATES
-from onemask.delta import optimise
 from onemask.editors import alphaedit, emmet, ft_l, memit, r_rome, rome
 from onemask.editors.base import Task
-from onemask.edits import FactoredEdits, applied
-from onemask.errors import OnemaskError
-from onemask.second_moment import SecondMoment
-from onemask.tokens import encode, encode_target, encode_with_subject
+from onemask.editors.delta import optimise
+from onemask.editors.second_moment import SecondMoment
+from onemask.io.errors import OnemaskError
+from onemask.model.edits import FactoredEdits, applied
+from onemask.model.tokens import encode, encode_target, encode_with_subject
 
 OPTIMISATION = {
     "steps": 6, "lr": 0.5, "weight_decay": 1e-3, "kl_factor": 0.0625, "clamp_norm_factor": 4, "loss_threshold": 0.05,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from onemask.codehash import files_behind
+from onemask.io.codehash import files_behind
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "workflow_scripts"
@@ -26,14 +26,18 @@ BEHIND = {
     "workflow.yaml": {"snakemake": "make_report.py, as a command"},
 }
 NEVER_CALLED = {"figures.yaml": {"transformers"}}  # models.load_checkpoint, behind read_mask: no table or figure loads a model
-READ_BY_SNAKEMAKE = [SCRIPTS / "onemask" / f"{name}.py" for name in ("codehash", "config", "mask_plan")]  # rules/common.smk
+READ_BY_SNAKEMAKE = [
+    SCRIPTS / "onemask" / f"{name}.py" for name in ("io/codehash", "config/load", "masking/names")
+]  # rules/common.smk
 # modules that a script loads by name
 BY_NAME = {
     "draw_figure.py": sorted((SCRIPTS / "onemask" / "figures").glob("*.py")),
     "edit_facts.py": sorted((SCRIPTS / "onemask" / "editors").glob("*.py")),
     "measure_blocking.py": sorted((SCRIPTS / "onemask" / "editors").glob("*.py")),
     "make_report.py": READ_BY_SNAKEMAKE,
-    "measure_mechanism.py": [SCRIPTS / "onemask" / f"{way}.py" for way in ("activations", "attention", "patching")],
+    "measure_mechanism.py": [
+        SCRIPTS / "onemask" / "measuring" / "mechanism" / f"{way}.py" for way in ("activations", "attention", "patching")
+    ],
 }
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from onemask import facts, records
-from onemask.errors import OnemaskError
-from onemask.measures import fact_measures
+from onemask.data import counterfact as records
+from onemask.data import facts
+from onemask.io.errors import OnemaskError
+from onemask.summaries.measures import fact_measures
 
 ROOT = Path(__file__).resolve().parent.parent
 EMBEDDED = ROOT / "config" / "datasets" / "embedded"

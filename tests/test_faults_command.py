@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 
 import tiny_model
 from faults import Ended, edits_table, onemask, refused
-from onemask.files import METADATA_KEY, write_table
-from onemask.own_edits import locate
-from onemask.tensor_files import write_tensors
+from onemask.commands.edit import locate
+from onemask.io.files import METADATA_KEY, write_table
+from onemask.io.tensor_files import write_tensors
 
 FACT = {"prompt": "The country where {} is located is", "subject": "Kyoto", "target_new": "France", "target_true": "Japan"}
 WIDTH, WIDTH_MLP, MATRIX = 128, 512, "transformer.h.0.mlp.c_proj.weight"  # of the tiny model

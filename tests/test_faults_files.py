@@ -12,10 +12,10 @@ import measure_mask_structure
 import measure_update_magnitude
 import summarise_perplexity
 from faults import Ended, edits_table, refused, rule
-from onemask.errors import OnemaskError
-from onemask.files import read_arrow, write_table
-from onemask.masks import Mask, write_mask
-from onemask.tensor_files import read_checkpoint, read_tensors, write_checkpoint, write_tensors
+from onemask.io.errors import OnemaskError
+from onemask.io.files import read_arrow, write_table
+from onemask.io.tensor_files import read_checkpoint, read_tensors, write_checkpoint, write_tensors
+from onemask.masking.masks import Mask, write_mask
 
 FINGERPRINT = "of this training"
 WILDCARDS = {"model": "tiny", "method": "rome", "seed": "0"}

@@ -21,8 +21,8 @@ import fetch_model
 import tiny_model
 from faults import ROOT, Ended, onemask, refused, rule, snakemake
 from onemask.figures.compose import save
-from onemask.files import read_table, write_table, write_text
-from onemask.tensor_files import write_checkpoint, write_tensors
+from onemask.io.files import read_table, write_table, write_text
+from onemask.io.tensor_files import write_checkpoint, write_tensors
 
 FACT = {"prompt": "The country where {} is located is", "subject": "Kyoto", "target_new": "France", "target_true": "Japan"}
 HPARAMS = {"steps": 2, "templates": []}
@@ -152,7 +152,7 @@ def test_a_model_is_not_fetched_into_a_readonly_folder(tmp_path, readonly):
 
 @pytest.mark.parametrize("run", [edited, applied])
 def test_a_command_says_before_any_work_that_it_cannot_write(tmp_path, readonly, run, monkeypatch):
-    monkeypatch.setattr("onemask.own_edits.load_checkpoint", None) if run is edited else None
+    monkeypatch.setattr("onemask.commands.edit.load_checkpoint", None) if run is edited else None
     refused(run(tmp_path, readonly / "out"), "to write .*results/out; found Read-only file system")
     assert not (tmp_path / "out.batches").exists()
 

@@ -7,8 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from onemask import schemas
-from onemask.errors import OnemaskError
 from onemask.figures import (
     compose,
     figure03,
@@ -23,6 +21,8 @@ from onemask.figures import (
     mask_training,
     style,
 )
+from onemask.io import schemas
+from onemask.io.errors import OnemaskError
 
 LAYERS, LAYER, FACTS = 6, 2, 5
 RELATIONS = ("all", "P1412", "P17", "P103")

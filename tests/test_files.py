@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
-from onemask import files, masks, schemas
-from onemask.errors import OnemaskError
-from onemask.masks import Mask
+from onemask.io import files, schemas
+from onemask.io.errors import OnemaskError
+from onemask.masking import masks
+from onemask.masking.masks import Mask
 
 ROWS = pd.DataFrame({"case_id": [1, 2], "state": ["edited", "shared"], "nll": [1.5, 2.5], "tokens": [10, 10]})
 SOURCE = {"seed": 3}

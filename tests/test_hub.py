@@ -18,8 +18,8 @@ from test_assets import checkpoint as checkpoint
 CALL = """
 import sys
 from pathlib import Path
-from onemask.errors import OnemaskError
-from onemask.hub import cached_hub, fetch_hub
+from onemask.io.errors import OnemaskError
+from onemask.data.hub import cached_hub, fetch_hub
 try:
     {}
 except OnemaskError as error:
@@ -157,8 +157,8 @@ def project_with(folder: Path, hub: str) -> Path:
 
 CORPUS = """
 import json, sys
-from onemask.corpus import fetch_corpus
-from onemask.errors import OnemaskError
+from onemask.data.corpus import fetch_corpus
+from onemask.io.errors import OnemaskError
 source = {"name": "short", "split": "test", "part": "perplexity", "hub": sys.argv[1], "revision": sys.argv[2]}
 try:
     print(fetch_corpus(source)["text"].tolist())

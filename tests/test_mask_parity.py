@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import dense_mask_training as dense
-from onemask import mask_training
-from onemask.edits import FactoredEdits, LayerEdits
-from onemask.mask_settings import schedule
+from onemask.masking import training as mask_training
+from onemask.masking.settings import schedule
+from onemask.model.edits import FactoredEdits, LayerEdits
 from test_algebra import LAYER, some_edits
 from test_masking import FRAME, SETTINGS, in_float32
 
@@ -45,7 +45,7 @@ def cast(model, dtype):
 
 
 def train(model, edits, theta, settings) -> tuple[list[float], torch.Tensor]:
-    """Losses and last theta of onemask.mask_training."""
+    """Losses and last theta of onemask.masking.training."""
     texts = mask_training.prepare(model, LayerEdits(edits), FRAME, settings)
     theta = theta.clone().requires_grad_(True)
     optimiser = torch.optim.AdamW([theta], lr=settings.lr, weight_decay=0.0)

@@ -18,13 +18,13 @@ import torch
 import dense_mask_training as dense
 import tiny_model
 from conftest import FACTS, random_network
-from onemask import mask_training
-from onemask.edits import BatchEdit, FactoredEdits, LayerEdits
-from onemask.errors import OnemaskError
-from onemask.forward import logits_at
-from onemask.mask_settings import MaskSettings, schedule
-from onemask.models import Model
-from onemask.tokens import batches, encode, encode_target
+from onemask.io.errors import OnemaskError
+from onemask.masking import training as mask_training
+from onemask.masking.settings import MaskSettings, schedule
+from onemask.model.edits import BatchEdit, FactoredEdits, LayerEdits
+from onemask.model.forward import logits_at
+from onemask.model.models import Model
+from onemask.model.tokens import batches, encode, encode_target
 from test_algebra import LAYER, some_edits
 
 SETTINGS = MaskSettings(

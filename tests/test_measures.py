@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from onemask import tables
-from onemask.measures import (
+from onemask.io.schemas import TABLES
+from onemask.summaries import tables
+from onemask.summaries.measures import (
     blocking_measures,
     bootstrap_interval,
     confidence_measures,
@@ -18,7 +19,6 @@ from onemask.measures import (
     pruned_measures,
     reversal_measures,
 )
-from onemask.schemas import TABLES
 
 KEY = {"model": "m", "method": "rome"}
 COLUMNS = TABLES["measures"].names

@@ -8,18 +8,19 @@ import pytest
 import torch
 
 from conftest import FACTS
-from onemask import activations, attention, patching, perplexity
-from onemask import mechanism_measures as mechanism
-from onemask.batching import Journal
-from onemask.decomposition import decompose
-from onemask.edits import BatchEdit, FactoredEdits, LayerEdits
-from onemask.masks import Mask
-from onemask.perplexity import collapse, mean_nll
-from onemask.reversal import reversal
-from onemask.scoring import probe, score
-from onemask.states import in_state, shown
-from onemask.tokens import encode_target, encode_with_subject, prompt_ids
-from onemask.update_magnitude import by_edit, magnitude
+from onemask.io.batching import Journal
+from onemask.masking.masks import Mask
+from onemask.measuring import perplexity
+from onemask.measuring.mechanism import activations, attention, patching
+from onemask.measuring.mechanism.decomposition import decompose
+from onemask.measuring.perplexity import collapse, mean_nll
+from onemask.measuring.reversal import reversal
+from onemask.measuring.states import in_state, shown
+from onemask.measuring.update_magnitude import by_edit, magnitude
+from onemask.model.edits import BatchEdit, FactoredEdits, LayerEdits
+from onemask.model.scoring import probe, score
+from onemask.model.tokens import encode_target, encode_with_subject, prompt_ids
+from onemask.summaries import mechanism
 from test_algebra import LAYER, DenseWeight, some_edits, some_mask
 
 FRAME = pd.DataFrame(FACTS)

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from onemask import schemas
-from onemask.errors import OnemaskError
 from onemask.figures import attention, compose, figure05, figure13, figure14, patching, style
+from onemask.io import schemas
+from onemask.io.errors import OnemaskError
 from test_figures import axes_of, curve
 
 LAYERS, LAYER, DIMENSIONS, HEADS, FACTS = 6, 2, 24, 4, 7

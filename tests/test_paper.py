@@ -12,10 +12,10 @@ import yaml
 from snakemake.iocontainers import Namedlist
 
 import compare_with_paper
-from onemask import paper
-from onemask.errors import OnemaskError
-from onemask.files import read_table, write_table
-from onemask.measures import single
+from onemask.io.errors import OnemaskError
+from onemask.io.files import read_table, write_table
+from onemask.summaries import paper
+from onemask.summaries.measures import single
 from test_measures import one, tidy
 
 ROOT = Path(__file__).resolve().parent.parent

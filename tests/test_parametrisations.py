@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Generator
 
-from onemask import parametrisations
-from onemask.errors import OnemaskError
-from onemask.masks import pruned_share
-from onemask.parametrisations import hard_mask, keep_largest
+from onemask.io.errors import OnemaskError
+from onemask.masking import parametrisations
+from onemask.masking.masks import pruned_share
+from onemask.masking.parametrisations import hard_mask, keep_largest
 from test_masking import SETTINGS
 
 each = pytest.mark.parametrize("name", parametrisations.PARAMETRISATIONS)

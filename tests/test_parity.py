@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import load_file
 
 from conftest import FACTS, TEMPLATES
-from onemask import editing
+from onemask.editors import run as editing
 from onemask.editors.base import Task
-from onemask.models import load_model
-from onemask.second_moment import SecondMoment
+from onemask.editors.second_moment import SecondMoment
+from onemask.model.models import load_model
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "results" / "assets" / "models" / "smollm2-135m"

@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from conftest import snakemake
-from onemask import edit_tables, files, schemas
-from onemask.masks import read_mask
+from onemask.editors import tables as edit_tables
+from onemask.io import files, schemas
+from onemask.masking.masks import read_mask
 
 MASKED = "results/test/tiny-gpt2/rome/shared/seed0"
 TABLES = [

@@ -9,16 +9,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import plan_run
 from conftest import random_network
-from onemask import costs, plan
-from onemask.config import load_run, read_yaml
-from onemask.costs import Shape
-from onemask.edits import product
-from onemask.errors import OnemaskError
-from onemask.forward import causal_mask, finish, finish_at, pack, run_blocks, split_at
-from onemask.memory import meta_model, peaks, saved, weights
-from onemask.models import Model
-from onemask.second_moment import measure
-from onemask.tokens import pad
+from onemask.config.load import load_run, read_yaml
+from onemask.editors.second_moment import measure
+from onemask.io.errors import OnemaskError
+from onemask.model.edits import product
+from onemask.model.forward import causal_mask, finish, finish_at, pack, run_blocks, split_at
+from onemask.model.models import Model
+from onemask.model.tokens import pad
+from onemask.planning import costs, plan
+from onemask.planning.costs import Shape
+from onemask.planning.memory import meta_model, peaks, saved, weights
 from run_configs import ROOT, read
 
 GB = 1e9

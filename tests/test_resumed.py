@@ -8,14 +8,15 @@ import torch
 
 import job
 from conftest import FACTS
-from onemask import activations, attention, patching, perplexity, pruning
-from onemask.batching import Journal
-from onemask.decomposition import decompose
-from onemask.edits import LayerEdits
-from onemask.key_energy import by_layer
-from onemask.reversal import neighbours, reversal
-from onemask.scoring import knowledge
-from onemask.update_magnitude import by_edit
+from onemask.io.batching import Journal
+from onemask.measuring import perplexity, pruning
+from onemask.measuring.key_energy import by_layer
+from onemask.measuring.mechanism import activations, attention, patching
+from onemask.measuring.mechanism.decomposition import decompose
+from onemask.measuring.reversal import neighbours, reversal
+from onemask.measuring.update_magnitude import by_edit
+from onemask.model.edits import LayerEdits
+from onemask.model.scoring import knowledge
 from test_algebra import some_edits, some_mask
 from test_mechanism import states
 
@@ -83,7 +84,7 @@ class Watched(Journal):
 
 @pytest.mark.parametrize("name", MEASUREMENTS)
 def test_a_killed_measurement_goes_on_with_the_next_batch(model, tmp_path, monkeypatch, name):
-    monkeypatch.setattr("onemask.key_energy.BATCH_TOKENS", ONE)
+    monkeypatch.setattr("onemask.measuring.key_energy.BATCH_TOKENS", ONE)
     measure, edits = MEASUREMENTS[name], LayerEdits(some_edits(model))
     unbroken = Watched(tmp_path / "unbroken")
     expected = measure(model, edits, unbroken)

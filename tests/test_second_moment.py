@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from conftest import FACTS, TEMPLATES
-from onemask.editing import edit
 from onemask.editors.base import Task
-from onemask.errors import OnemaskError
-from onemask.second_moment import SecondMoment, measure, read_second_moments, write_second_moments
-from onemask.tensor_files import write_tensors
+from onemask.editors.run import edit
+from onemask.editors.second_moment import SecondMoment, measure, read_second_moments, write_second_moments
+from onemask.io.errors import OnemaskError
+from onemask.io.tensor_files import write_tensors
 from test_editors import OPTIMISATION
 
 LAYER = 1
@@ -52,7 +52,7 @@ def test_tf32_loses_nothing_of_half_precision():
 
 def test_a_killed_measurement_goes_on_where_it_was(model, tmp_path, monkeypatch):
     windows, checkpoint, done = some_windows(model), tmp_path / "checkpoint", []
-    monkeypatch.setattr("onemask.second_moment.CHECKPOINT_EVERY", 0)
+    monkeypatch.setattr("onemask.editors.second_moment.CHECKPOINT_EVERY", 0)
 
     def killed(count):
         done.append(count)
@@ -138,7 +138,7 @@ def test_a_singular_one_is_refused_before_any_work(model, method, monkeypatch):
         "memit": {"layers": [1], "mom2_update_weight": 1.0},
         "emmet": {"layers": [1], "mom2_update_weight": 1.0, "emmet_lambda": 0.1},
     }
-    monkeypatch.setattr("onemask.delta.prepare", None)
+    monkeypatch.setattr("onemask.editors.delta.prepare", None)
     task = Task(model, FACTS, TEMPLATES, {1: SecondMoment(1, torch.ones(model.d_mlp, model.d_mlp), 5)})
     with pytest.raises(OnemaskError, match="positive definite second moment of layer 1.*from 5 tokens"):
         edit(task, method, OPTIMISATION | more[method])

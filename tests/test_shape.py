@@ -5,9 +5,9 @@ import json
 import pytest
 import yaml
 
-from onemask.config import load_run
-from onemask.errors import OnemaskError
-from onemask.shape import check_shape, empty_model
+from onemask.config.load import load_run
+from onemask.io.errors import OnemaskError
+from onemask.model.shape import check_shape, empty_model
 from run_configs import ROOT, read
 from test_assets import checkpoint as checkpoint
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from conftest import FACTS
-from onemask.batching import Journal
-from onemask.edits import BatchEdit, FactoredEdits, LayerEdits
-from onemask.errors import OnemaskError
-from onemask.masks import Mask, pruned_share, random_mask, random_mask_by_output, read_mask, write_mask
-from onemask.perplexity import measure
-from onemask.reversal import neighbours, reversal
-from onemask.states import State, states_of
+from onemask.io.batching import Journal
+from onemask.io.errors import OnemaskError
+from onemask.masking.masks import Mask, pruned_share, random_mask, random_mask_by_output, read_mask, write_mask
+from onemask.measuring.perplexity import measure
+from onemask.measuring.reversal import neighbours, reversal
+from onemask.measuring.states import State, states_of
+from onemask.model.edits import BatchEdit, FactoredEdits, LayerEdits
 from test_algebra import LAYER, DenseWeight, plain_logits, some_edits, some_mask, texts
 
 FRAME = pd.DataFrame(FACTS).assign(paraphrases=[[]] * len(FACTS), neighborhood=[["A is", "B is"], ["C is"], [], ["D is", "E is"]])

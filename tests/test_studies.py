@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from conftest import FACTS
-from onemask import mask_plan, pruning
-from onemask.edits import FactoredEdits
-from onemask.errors import OnemaskError
-from onemask.key_energy import by_layer, key_energy, key_sums, subject_keys
-from onemask.study_measures import layer_correlation, left_out
-from onemask.tokens import encode_with_subject
-from onemask.training_facts import choose, measured, unseen
+from onemask.io.errors import OnemaskError
+from onemask.masking import names as mask_plan
+from onemask.masking.selection import choose, measured, unseen
+from onemask.measuring import pruning
+from onemask.measuring.key_energy import by_layer, key_energy, key_sums, subject_keys
+from onemask.model.edits import FactoredEdits
+from onemask.model.tokens import encode_with_subject
+from onemask.summaries.studies import layer_correlation, left_out
 from test_algebra import LAYER, some_edits
 
 RELATIONS = ["P1", "P2", "P3", "P4", "P5"]
@@ -140,7 +141,7 @@ def test_energy_by_layer_is_that_of_the_inputs_of_w_at_the_subjects_last_tokens(
             torch.testing.assert_close(keys[i], seen["keys"][0, at].double())
         if layer == 2:
             normalised = keys / keys.norm(dim=1, keepdim=True)
-    monkeypatch.setattr("onemask.key_energy.BATCH_TOKENS", 20)  # several batches
+    monkeypatch.setattr("onemask.measuring.key_energy.BATCH_TOKENS", 20)  # several batches
     table = by_layer(model, frame)
     assert table["layer"].tolist() == list(range(model.layers)) and (table["subjects"] == 4).all()
     largest = normalised.pow(2).mean(0).numpy()

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from onemask import schemas
-from onemask.errors import OnemaskError
 from onemask.figures import compose, layers, mask_shares, style, training_size, transfer
+from onemask.io import schemas
+from onemask.io.errors import OnemaskError
 from test_figures import axes_of, curve
 
 METHODS = ("alphaedit", "memit", "rome")

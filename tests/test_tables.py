@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from onemask import figures, tables
-from onemask.captions import figure_caption, figure_samples, table_caption
-from onemask.errors import OnemaskError
+from onemask import figures
+from onemask.io.errors import OnemaskError
+from onemask.summaries import tables
+from onemask.summaries.captions import figure_caption, figure_samples, table_caption
 from run_configs import read
 from test_measures import COLUMNS, KEY, one
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from onemask.config import largest_template_counts
-from onemask.errors import OnemaskError
-from onemask.templates import choose, make_templates
+from onemask.config.load import largest_template_counts
+from onemask.editors.templates import choose, make_templates
+from onemask.io.errors import OnemaskError
 
 FEW, MANY = [{"length": 5, "count": 2}], [{"length": 5, "count": 4}, {"length": 8, "count": 3}]
 

@@ -8,9 +8,9 @@ import torch
 
 import tiny_model
 from conftest import FACTS, random_network
-from onemask.decomposition import components, fold, names_of
-from onemask.models import Model
-from onemask.tokens import pad, prompt_ids
+from onemask.measuring.mechanism.decomposition import components, fold, names_of
+from onemask.model.models import Model
+from onemask.model.tokens import pad, prompt_ids
 
 os.environ.setdefault("WANDB_MODE", "disabled")
 transformer_lens = pytest.importorskip("transformer_lens.model_bridge", reason="TransformerLens is not installed")

@@ -1,8 +1,8 @@
 """Lay the paper's figures beside the run's; write them as Parquet, CSV, Markdown and HTML."""
 
 import job
-from onemask import paper
-from onemask.files import read_tables, write_table, write_text
+from onemask.io.files import read_tables, write_table, write_text
+from onemask.summaries import paper
 
 
 def main(smk):

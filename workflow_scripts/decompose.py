@@ -1,13 +1,13 @@
 """Decompose the logits of test facts by attention and MLP, in the original, edited and pruned model."""
 
 import job
-from onemask.batching import Journal
-from onemask.decomposition import decompose
-from onemask.edit_tables import join_facts, layer_edits, read_edits, sample
-from onemask.files import read_table, write_table
-from onemask.masks import read_mask
-from onemask.models import load_model
-from onemask.states import shown
+from onemask.editors.tables import join_facts, layer_edits, read_edits, sample
+from onemask.io.batching import Journal
+from onemask.io.files import read_table, write_table
+from onemask.masking.masks import read_mask
+from onemask.measuring.mechanism.decomposition import decompose
+from onemask.measuring.states import shown
+from onemask.model.models import load_model
 
 
 def main(smk):

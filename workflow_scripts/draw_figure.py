@@ -4,10 +4,10 @@ import importlib
 import json
 
 import job
-from onemask.captions import figure_samples
 from onemask.figures.compose import compose, save, versions
-from onemask.files import read_table, write_text
-from onemask.mechanism_measures import contributions
+from onemask.io.files import read_table, write_text
+from onemask.summaries.captions import figure_samples
+from onemask.summaries.mechanism import contributions
 
 SCHEMAS = {
     "blocking": "measures",

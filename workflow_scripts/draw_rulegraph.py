@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 import job
-from onemask.errors import OnemaskError
-from onemask.files import write_text
+from onemask.io.errors import OnemaskError
+from onemask.io.files import write_text
 
 
 def piped(command, text):

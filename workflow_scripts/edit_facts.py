@@ -1,15 +1,15 @@
 """Edit facts of one split with one method: one relation's, each on its own, or all at once."""
 
 import job
-from onemask.batching import Journal
-from onemask.edit_tables import edits_table
-from onemask.editing import edit, facts_to_edit
 from onemask.editors.base import Task
-from onemask.files import read_table, write_table
-from onemask.models import load_model
-from onemask.scoring import texts_of
-from onemask.second_moment import read_second_moments
-from onemask.templates import choose
+from onemask.editors.run import edit, facts_to_edit
+from onemask.editors.second_moment import read_second_moments
+from onemask.editors.tables import edits_table
+from onemask.editors.templates import choose
+from onemask.io.batching import Journal
+from onemask.io.files import read_table, write_table
+from onemask.model.models import load_model
+from onemask.model.scoring import texts_of
 
 
 def main(smk):

@@ -5,11 +5,11 @@ import math
 import pandas as pd
 
 import job
-from onemask import claims, evidence
-from onemask.files import read_table, read_tables, write_table
-from onemask.masks import read_mask
-from onemask.measures import relation_by_case
-from onemask.mechanism_measures import contributions
+from onemask.io.files import read_table, read_tables, write_table
+from onemask.masking.masks import read_mask
+from onemask.summaries import claims, evidence
+from onemask.summaries.measures import relation_by_case
+from onemask.summaries.mechanism import contributions
 
 
 def gather(smk):

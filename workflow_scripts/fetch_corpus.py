@@ -1,8 +1,8 @@
 """Fetch a corpus and write its documents."""
 
 import job
-from onemask.corpus import fetch_corpus
-from onemask.files import write_table
+from onemask.data.corpus import fetch_corpus
+from onemask.io.files import write_table
 
 
 def main(smk):

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 import job
-from onemask.assets import check_hash, download_url
-from onemask.files import replacing
+from onemask.data.assets import check_hash, download_url
+from onemask.io.files import replacing
 
 
 def main(smk):

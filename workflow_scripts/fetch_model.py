@@ -1,7 +1,7 @@
 """Fetch a model and write it as one folder: safetensors, config, tokenizer, onemask.json."""
 
 import job
-from onemask.assets import fetch_model
+from onemask.data.assets import fetch_model
 
 
 def main(smk):

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 
-from onemask.errors import OnemaskError
-from onemask.files import digest, installed_versions, sha256, writing
-from onemask.progress import Progress
+from onemask.io.errors import OnemaskError
+from onemask.io.files import digest, installed_versions, sha256, writing
+from onemask.io.progress import Progress
 
 __all__ = ["Progress", "digest", "input_hashes", "provenance", "run", "running"]
 

@@ -1,9 +1,9 @@
 """Give every claim its verdict, corrected over the whole run, and write the page that the report opens with."""
 
 import job
-from onemask import claims, claims_page
-from onemask.files import read_tables, write_table, write_text
-from onemask.tables import STYLE, markdown, page
+from onemask.io.files import read_tables, write_table, write_text
+from onemask.summaries import claims, claims_page
+from onemask.summaries.tables import STYLE, markdown, page
 
 NOTE = (
     "A claim is supported where its bound, and its margin over the control, hold in resampled facts (20,000 bootstrap resamples "

@@ -4,9 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from onemask import archive
-from onemask.errors import OnemaskError
-from onemask.files import sha256
+from onemask.archive import archive
+from onemask.io.errors import OnemaskError
+from onemask.io.files import sha256
 
 ROOT = Path(__file__).resolve().parent.parent
 

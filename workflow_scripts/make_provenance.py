@@ -10,8 +10,8 @@ import pandas as pd
 import yaml
 
 import job
-from onemask.files import read_provenance, sha256, write_text
-from onemask.tables import document
+from onemask.io.files import read_provenance, sha256, write_text
+from onemask.summaries.tables import document
 
 
 def row(path):

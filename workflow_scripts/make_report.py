@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import job
-from onemask.captions import figure_caption
-from onemask.errors import OnemaskError
-from onemask.files import read_table, replacing, write_text
+from onemask.io.errors import OnemaskError
+from onemask.io.files import read_table, replacing, write_text
+from onemask.summaries.captions import figure_caption
 
 
 def caption(name, text, record):

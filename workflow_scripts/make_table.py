@@ -1,8 +1,8 @@
 """Select a table's measures and write them as Parquet, CSV and Markdown."""
 
 import job
-from onemask import tables
-from onemask.files import read_tables, write_table, write_text
+from onemask.io.files import read_tables, write_table, write_text
+from onemask.summaries import tables
 
 
 def main(smk):

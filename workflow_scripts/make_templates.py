@@ -1,9 +1,9 @@
 """Sample the model's context templates."""
 
 import job
-from onemask.files import write_table
-from onemask.models import load_model
-from onemask.templates import make_templates
+from onemask.editors.templates import make_templates
+from onemask.io.files import write_table
+from onemask.model.models import load_model
 
 
 def main(smk):

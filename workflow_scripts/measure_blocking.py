@@ -1,16 +1,16 @@
 """Edit test facts again, under the active mask."""
 
 import job
-from onemask.batching import Journal
-from onemask.blocking import block
-from onemask.edit_tables import join_facts, layer_edits, read_edits
-from onemask.editing import edit
 from onemask.editors.base import Task
-from onemask.files import read_table, write_table
-from onemask.masks import read_mask
-from onemask.models import load_model
-from onemask.second_moment import read_second_moments
-from onemask.templates import choose
+from onemask.editors.run import edit
+from onemask.editors.second_moment import read_second_moments
+from onemask.editors.tables import join_facts, layer_edits, read_edits
+from onemask.editors.templates import choose
+from onemask.io.batching import Journal
+from onemask.io.files import read_table, write_table
+from onemask.masking.masks import read_mask
+from onemask.measuring.blocking import block
+from onemask.model.models import load_model
 
 
 def main(smk):

@@ -1,10 +1,10 @@
 """Measure how much the keys of the training facts' subjects share in each layer."""
 
 import job
-from onemask.batching import Journal
-from onemask.files import read_table, write_table
-from onemask.key_energy import by_layer
-from onemask.models import load_model
+from onemask.io.batching import Journal
+from onemask.io.files import read_table, write_table
+from onemask.measuring.key_energy import by_layer
+from onemask.model.models import load_model
 
 
 def main(smk):

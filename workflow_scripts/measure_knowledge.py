@@ -3,10 +3,10 @@
 import pandas as pd
 
 import job
-from onemask.batching import Journal
-from onemask.files import read_table, write_table
-from onemask.models import load_model
-from onemask.scoring import knowledge
+from onemask.io.batching import Journal
+from onemask.io.files import read_table, write_table
+from onemask.model.models import load_model
+from onemask.model.scoring import knowledge
 
 
 def main(smk):

@@ -1,8 +1,8 @@
 """Measure the pruned share of each output dimension of the edited matrix."""
 
 import job
-from onemask.files import write_table
-from onemask.masks import read_mask, structure
+from onemask.io.files import write_table
+from onemask.masking.masks import read_mask, structure
 
 
 def main(smk):

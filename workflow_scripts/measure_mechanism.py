@@ -1,18 +1,18 @@
-"""Look into the model at the last prompt position, in one of the ways of onemask.{activations,attention,patching}."""
+"""Look into the model at the last prompt position, in one of the ways of onemask.measuring.mechanism."""
 
 import importlib
 
 import job
-from onemask.batching import Journal
-from onemask.edit_tables import join_facts, layer_edits, read_edits, sample
-from onemask.files import read_table, write_table
-from onemask.masks import read_mask
-from onemask.models import load_model
-from onemask.states import shown
+from onemask.editors.tables import join_facts, layer_edits, read_edits, sample
+from onemask.io.batching import Journal
+from onemask.io.files import read_table, write_table
+from onemask.masking.masks import read_mask
+from onemask.measuring.states import shown
+from onemask.model.models import load_model
 
 
 def main(smk):
-    way = importlib.import_module(f"onemask.{smk.params.way}")
+    way = importlib.import_module(f"onemask.measuring.mechanism.{smk.params.way}")
     model = load_model(smk.input.model, smk.params.device, smk.params.dtype)
     table = read_edits(smk.input.edits)
     facts, edits = join_facts(read_table(smk.input.facts, "facts"), table), layer_edits(table, model)

@@ -1,14 +1,14 @@
 """Score the neighbourhood prompts of the test facts: what else do edits and the mask change?"""
 
 import job
-from onemask.batching import Journal
-from onemask.edit_tables import join_facts, layer_edits, read_edits
-from onemask.errors import OnemaskError
-from onemask.files import read_table, write_table
-from onemask.masks import read_mask
-from onemask.models import load_model
-from onemask.reversal import neighbours, reversal
-from onemask.states import states_of
+from onemask.editors.tables import join_facts, layer_edits, read_edits
+from onemask.io.batching import Journal
+from onemask.io.errors import OnemaskError
+from onemask.io.files import read_table, write_table
+from onemask.masking.masks import read_mask
+from onemask.measuring.reversal import neighbours, reversal
+from onemask.measuring.states import states_of
+from onemask.model.models import load_model
 
 
 def main(smk):

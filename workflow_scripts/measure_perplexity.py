@@ -1,14 +1,14 @@
 """Measure the perplexity of the original model, and of sampled test edits in every state that a mask is measured in."""
 
 import job
-from onemask.batching import Journal
-from onemask.corpus import windows
-from onemask.edit_tables import layer_edits, read_edits
-from onemask.files import read_table, write_table
-from onemask.masks import read_mask
-from onemask.models import load_model
-from onemask.perplexity import measure, sampled_cases
-from onemask.states import states_of
+from onemask.data.corpus import windows
+from onemask.editors.tables import layer_edits, read_edits
+from onemask.io.batching import Journal
+from onemask.io.files import read_table, write_table
+from onemask.masking.masks import read_mask
+from onemask.measuring.perplexity import measure, sampled_cases
+from onemask.measuring.states import states_of
+from onemask.model.models import load_model
 
 
 def main(smk):

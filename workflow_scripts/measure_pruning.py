@@ -1,12 +1,12 @@
 """Prune each test edit without training, and score what is left of it."""
 
 import job
-from onemask import pruning
-from onemask.batching import Journal, run_batches
-from onemask.edit_tables import join_facts, layer_edits, read_edits, sample
-from onemask.files import read_table, write_table
-from onemask.models import load_model
-from onemask.reversal import reversal_table, score_states
+from onemask.editors.tables import join_facts, layer_edits, read_edits, sample
+from onemask.io.batching import Journal, run_batches
+from onemask.io.files import read_table, write_table
+from onemask.measuring import pruning
+from onemask.measuring.reversal import reversal_table, score_states
+from onemask.model.models import load_model
 
 
 def main(smk):

@@ -1,12 +1,12 @@
 """Perplexity of a few test edits, pruned without training."""
 
 import job
-from onemask import perplexity, pruning
-from onemask.batching import Journal
-from onemask.corpus import windows
-from onemask.edit_tables import join_facts, layer_edits, read_edits
-from onemask.files import read_table, write_table
-from onemask.models import load_model
+from onemask.data.corpus import windows
+from onemask.editors.tables import join_facts, layer_edits, read_edits
+from onemask.io.batching import Journal
+from onemask.io.files import read_table, write_table
+from onemask.measuring import perplexity, pruning
+from onemask.model.models import load_model
 
 
 def main(smk):

@@ -3,14 +3,14 @@
 import torch
 
 import job
-from onemask.batching import Journal
-from onemask.edit_tables import join_facts, layer_edits, read_edits
-from onemask.files import read_table, write_table
-from onemask.masks import read_mask
-from onemask.models import load_model
-from onemask.reversal import reversal
-from onemask.states import states_of
-from onemask.training_facts import measured
+from onemask.editors.tables import join_facts, layer_edits, read_edits
+from onemask.io.batching import Journal
+from onemask.io.files import read_table, write_table
+from onemask.masking.masks import read_mask
+from onemask.masking.selection import measured
+from onemask.measuring.reversal import reversal
+from onemask.measuring.states import states_of
+from onemask.model.models import load_model
 
 
 def main(smk):

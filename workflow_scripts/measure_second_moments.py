@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import job
-from onemask.corpus import windows
-from onemask.files import read_table
-from onemask.models import load_model
-from onemask.second_moment import measure, write_second_moments
+from onemask.data.corpus import windows
+from onemask.editors.second_moment import measure, write_second_moments
+from onemask.io.files import read_table
+from onemask.model.models import load_model
 
 
 def main(smk):

@@ -3,14 +3,14 @@
 import torch
 
 import job
-from onemask.batching import Journal
-from onemask.edit_tables import join_facts, layer_edits, read_edits
-from onemask.files import read_table, read_tables, write_table
-from onemask.masks import random_mask, read_mask
-from onemask.models import load_model
-from onemask.reversal import reversal
-from onemask.states import State, unmasked
-from onemask.training_facts import unseen
+from onemask.editors.tables import join_facts, layer_edits, read_edits
+from onemask.io.batching import Journal
+from onemask.io.files import read_table, read_tables, write_table
+from onemask.masking.masks import random_mask, read_mask
+from onemask.masking.selection import unseen
+from onemask.measuring.reversal import reversal
+from onemask.measuring.states import State, unmasked
+from onemask.model.models import load_model
 
 
 def main(smk):

@@ -1,11 +1,11 @@
 """Measure the size of every test edit's update where the mask prunes, and everywhere."""
 
 import job
-from onemask.batching import Journal
-from onemask.edit_tables import join_facts, layer_edits, read_edits
-from onemask.files import read_table, write_table
-from onemask.masks import read_mask
-from onemask.update_magnitude import by_edit
+from onemask.editors.tables import join_facts, layer_edits, read_edits
+from onemask.io.batching import Journal
+from onemask.io.files import read_table, write_table
+from onemask.masking.masks import read_mask
+from onemask.measuring.update_magnitude import by_edit
 
 
 def main(smk):

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 from snakemake.utils import update_config
 
-from onemask.config import load_run, read_yaml
-from onemask.errors import OnemaskError
-from onemask.plan import STAGES, jobs, measured, plan
+from onemask.config.load import load_run, read_yaml
+from onemask.io.errors import OnemaskError
+from onemask.planning.plan import STAGES, jobs, measured, plan
 
 ROOT = Path(__file__).resolve().parent.parent
 

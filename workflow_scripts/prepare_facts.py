@@ -1,8 +1,9 @@
 """Sample the splits of facts, or take the released ones."""
 
 import job
-from onemask import facts, records
-from onemask.files import write_table
+from onemask.data import counterfact as records
+from onemask.data import facts
+from onemask.io.files import write_table
 
 
 def main(smk):

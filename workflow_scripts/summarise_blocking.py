@@ -1,8 +1,8 @@
 """From blocked edits to success rates by relation with intervals."""
 
 import job
-from onemask.files import read_tables, write_table
-from onemask.measures import blocking_measures
+from onemask.io.files import read_tables, write_table
+from onemask.summaries.measures import blocking_measures
 
 
 def main(smk):

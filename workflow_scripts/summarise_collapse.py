@@ -1,8 +1,8 @@
 """From the perplexity of every edit to those where it is worst (table 6)."""
 
 import job
-from onemask.files import read_table, write_table
-from onemask.mechanism_measures import collapse_measures
+from onemask.io.files import read_table, write_table
+from onemask.summaries.mechanism import collapse_measures
 
 
 def main(smk):

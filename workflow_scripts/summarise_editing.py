@@ -1,8 +1,8 @@
 """From edits to success by method, split and relation, with intervals."""
 
 import job
-from onemask.files import read_tables, write_table
-from onemask.measures import editing_measures
+from onemask.io.files import read_tables, write_table
+from onemask.summaries.measures import editing_measures
 
 
 def main(smk):

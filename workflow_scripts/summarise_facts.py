@@ -1,9 +1,9 @@
 """Count facts, objects, subjects, mappings, leaks, and the facts that a model does not know."""
 
 import job
-from onemask.facts import shared_with_training
-from onemask.files import read_table, write_table
-from onemask.measures import fact_measures
+from onemask.data.facts import shared_with_training
+from onemask.io.files import read_table, write_table
+from onemask.summaries.measures import fact_measures
 
 
 def main(smk):

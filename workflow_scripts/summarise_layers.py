@@ -1,9 +1,9 @@
 """Does shared key energy predict which layers one mask can undo? Energies by layer, and their rank correlation with test RSR."""
 
 import job
-from onemask.files import read_table, write_table
-from onemask.measures import single
-from onemask.study_measures import layer_correlation
+from onemask.io.files import read_table, write_table
+from onemask.summaries.measures import single
+from onemask.summaries.studies import layer_correlation
 
 
 def main(smk):

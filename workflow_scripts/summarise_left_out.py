@@ -3,10 +3,10 @@
 import numpy as np
 
 import job
-from onemask import measures
-from onemask.files import read_table, write_table
-from onemask.masks import read_mask
-from onemask.study_measures import left_out
+from onemask.io.files import read_table, write_table
+from onemask.masking.masks import read_mask
+from onemask.summaries import measures
+from onemask.summaries.studies import left_out
 
 
 def main(smk):

@@ -1,9 +1,9 @@
 """From contributions, attention weights and patching to means over facts with intervals."""
 
 import job
-from onemask import mechanism_measures as mechanism
-from onemask.files import read_table, write_table
-from onemask.measures import relation_by_case
+from onemask.io.files import read_table, write_table
+from onemask.summaries import mechanism
+from onemask.summaries.measures import relation_by_case
 
 
 def main(smk):

@@ -1,8 +1,8 @@
 """From perplexities by edit to means with intervals."""
 
 import job
-from onemask.files import read_table, write_table
-from onemask.measures import perplexity_measures
+from onemask.io.files import read_table, write_table
+from onemask.summaries.measures import perplexity_measures
 
 
 def main(smk):

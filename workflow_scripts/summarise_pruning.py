@@ -3,9 +3,9 @@
 import pandas as pd
 
 import job
-from onemask import measures
-from onemask.files import read_table, write_table
-from onemask.mechanism_measures import reached
+from onemask.io.files import read_table, write_table
+from onemask.summaries import measures
+from onemask.summaries.mechanism import reached
 
 
 def main(smk):

@@ -1,10 +1,10 @@
 """From scored facts to RSR, Top-1, KL (and table 3's confidence, neighbourhoods) with intervals."""
 
 import job
-from onemask import measures
-from onemask.files import read_table, write_table
-from onemask.mask_plan import MAIN
-from onemask.masks import read_mask
+from onemask.io.files import read_table, write_table
+from onemask.masking.masks import read_mask
+from onemask.masking.names import MAIN
+from onemask.summaries import measures
 
 
 def main(smk):

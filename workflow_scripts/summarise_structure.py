@@ -1,8 +1,8 @@
 """From the mask's structure and the updates' sizes to measures (figures 11 and 12, table 8)."""
 
 import job
-from onemask import mechanism_measures as mechanism
-from onemask.files import read_table, write_table
+from onemask.io.files import read_table, write_table
+from onemask.summaries import mechanism
 
 
 def main(smk):

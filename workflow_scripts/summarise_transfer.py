@@ -1,9 +1,9 @@
 """From test edits under the masks of every method to RSR and Top-1 with intervals; `mask` is the method it was trained on."""
 
 import job
-from onemask.files import read_table, write_table
-from onemask.masks import read_mask
-from onemask.measures import pruned_measures, reversal_measures, single
+from onemask.io.files import read_table, write_table
+from onemask.masking.masks import read_mask
+from onemask.summaries.measures import pruned_measures, reversal_measures, single
 
 
 def main(smk):

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 import job
-from onemask import mask_training
-from onemask.edit_tables import join_facts, layer_edits, read_edits
-from onemask.files import read_table, sha256, write_table
-from onemask.mask_settings import MaskSettings
-from onemask.masks import Mask, pruned_share, write_mask
-from onemask.models import load_model
-from onemask.training_facts import choose
+from onemask.editors.tables import join_facts, layer_edits, read_edits
+from onemask.io.files import read_table, sha256, write_table
+from onemask.masking import training as mask_training
+from onemask.masking.masks import Mask, pruned_share, write_mask
+from onemask.masking.selection import choose
+from onemask.masking.settings import MaskSettings
+from onemask.model.models import load_model
 
 
 def main(smk):

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from onemask.editors.base import Edited, Task
 from onemask.editors.memit import SpreadSettings, edit_together, in_span
-from onemask.errors import OnemaskError
-from onemask.second_moment import SecondMoment
+from onemask.editors.second_moment import SecondMoment
+from onemask.io.errors import OnemaskError
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from onemask.batching import Journal
-from onemask.edits import FactoredEdits
-from onemask.models import Model
-from onemask.second_moment import SecondMoment
+from onemask.editors.second_moment import SecondMoment
+from onemask.io.batching import Journal
+from onemask.model.edits import FactoredEdits
+from onemask.model.models import Model
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
-"""ROME and MEMIT by EasyEdit's own code (onemask.easyeditor), behind the door of every editor."""
+"""ROME and MEMIT by EasyEdit's own code (onemask.editors.easyedit_adapter), behind the door of every editor."""
 
 import torch
 from torch import Tensor
 
-from onemask import easyeditor
-from onemask.batching import run_batches
+from onemask.editors import easyedit_adapter as easyeditor
 from onemask.editors import memit, rome
 from onemask.editors.base import Edited, Task, without_failed
-from onemask.edits import FactoredEdits
-from onemask.errors import OnemaskError
+from onemask.io.batching import run_batches
+from onemask.io.errors import OnemaskError
+from onemask.model.edits import FactoredEdits
 
 
 def _traces(traces: list[list[float]], steps: int) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from onemask.editors.base import Edited, Task, require_definite
 from onemask.editors.memit import SpreadSettings, edit_together, in_span
-from onemask.second_moment import SecondMoment
+from onemask.editors.second_moment import SecondMoment
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from onemask.batching import run_batches
 from onemask.editors.base import Edited, Task, without_failed
-from onemask.edits import FactoredEdits
-from onemask.forward import Cut, at_least_float32, finish_at, logits_at, split_at
-from onemask.models import Model
-from onemask.tokens import batches, encode, encode_target, pad
+from onemask.io.batching import run_batches
+from onemask.model.edits import FactoredEdits
+from onemask.model.forward import Cut, at_least_float32, finish_at, logits_at, split_at
+from onemask.model.models import Model
+from onemask.model.tokens import batches, encode, encode_target, pad
 
 
 @dataclass(frozen=True)

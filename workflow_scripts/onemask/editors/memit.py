@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from onemask.batching import run_batches
-from onemask.delta import DeltaSettings, Texts, fact_texts, optimise, prepare, shared_beginnings, text_groups
 from onemask.editors.base import Edited, Task, require_definite
-from onemask.edits import FactoredEdits, weights_restored, write_edits
-from onemask.errors import OnemaskError
-from onemask.forward import at_least_float32, causal_mask, embed, run_blocks
-from onemask.models import Model
-from onemask.second_moment import SecondMoment
-from onemask.tokens import pad
+from onemask.editors.delta import DeltaSettings, Texts, fact_texts, optimise, prepare, shared_beginnings, text_groups
+from onemask.editors.second_moment import SecondMoment
+from onemask.io.batching import run_batches
+from onemask.io.errors import OnemaskError
+from onemask.model.edits import FactoredEdits, weights_restored, write_edits
+from onemask.model.forward import at_least_float32, causal_mask, embed, run_blocks
+from onemask.model.models import Model
+from onemask.model.tokens import pad
 
 # The adjusted keys A (d_mlp, N) of keys K (d_mlp, N), float64, such that dW = T A^T for residuals T.
 Solve = Callable[[Tensor, SecondMoment], Tensor]

@@ -2,12 +2,12 @@
 
 from torch import Tensor
 
-from onemask.delta import Batch
 from onemask.editors import rome
 from onemask.editors.base import Edited, Task
+from onemask.editors.delta import Batch
 from onemask.editors.rome import Settings
-from onemask.forward import at_least_float32
-from onemask.second_moment import SecondMoment
+from onemask.editors.second_moment import SecondMoment
+from onemask.model.forward import at_least_float32
 
 
 def mean_key_solution(batch: Batch, delta: Tensor, moment: SecondMoment | None) -> tuple[Tensor, Tensor]:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from onemask.batching import run_batches
-from onemask.delta import Batch, DeltaSettings, fact_texts, optimise, prepare, shared_beginnings, text_groups
 from onemask.editors.base import Edited, Task, require_definite, without_failed
-from onemask.edits import FactoredEdits
-from onemask.forward import at_least_float32
-from onemask.second_moment import SecondMoment
+from onemask.editors.delta import Batch, DeltaSettings, fact_texts, optimise, prepare, shared_beginnings, text_groups
+from onemask.editors.second_moment import SecondMoment
+from onemask.io.batching import run_batches
+from onemask.model.edits import FactoredEdits
+from onemask.model.forward import at_least_float32
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from onemask.errors import OnemaskError, reason
 from onemask.figures import style
-from onemask.files import replacing
+from onemask.io.errors import OnemaskError, reason
+from onemask.io.files import replacing
 
 TITLE = 0.2  # height of a model's title, inches
 METADATA = {".pdf": {"CreationDate": None}, ".png": {"Software": None}}

@@ -6,7 +6,7 @@ from matplotlib.figure import SubFigure
 from matplotlib.ticker import PercentFormatter
 
 from onemask.figures import style
-from onemask.mechanism_measures import TOP
+from onemask.summaries.mechanism import TOP
 
 SIZE = (style.COLUMN, 2.4)
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from onemask.figures import style
 from onemask.figures.compose import legend
 from onemask.figures.figure05 import STATES
-from onemask.mechanism_measures import most_pruned
+from onemask.summaries.mechanism import most_pruned
 
 SIZE = (style.TEXT, 1.9)
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
 from matplotlib.patheffects import withStroke
 
-from onemask.errors import OnemaskError
+from onemask.io.errors import OnemaskError
 
 COLUMN, TEXT = 3.03, 6.30  # widths of a column and of the text block, inches
 SMALL, NORMAL = 6.5, 7.5  # font sizes, points

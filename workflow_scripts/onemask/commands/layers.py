@@ -1,0 +1,26 @@
+"""What `onemask layers` does: a rule of thumb for which layer's edits one mask may reverse, before any GPU day is spent."""
+
+from onemask.commands.edit import locate
+from onemask.config.load import SHIPPED
+from onemask.data.counterfact import embedded_facts
+from onemask.data.user_facts import read_own_facts
+from onemask.io.progress import Progress
+from onemask.measuring.key_energy import by_layer
+from onemask.model.models import load_checkpoint
+
+ADVICE = (
+    "common_energy: what a tenth of the neurons holds of the subjects' normalised keys; cosine: mean between two subjects.\n"
+    "One mask reverses edits that it has not seen where keys are shared: prefer layers of high common_energy in which editing "
+    "still succeeds."
+)
+
+
+def layers(location: str, path: str | None, device: str, dtype: str) -> str:
+    """The `key_energy` table of a checkpoint's layers as text, from one forward pass over the facts' prompts."""
+    embedded = SHIPPED / "config" / "datasets" / "embedded"
+    facts = read_own_facts(path) if path else embedded_facts(embedded / "facts.csv", embedded / "relations.csv", seed=0)
+    folder, info = locate(location)
+    model = load_checkpoint(folder, info, device, dtype)
+    table = by_layer(model, facts, progress=Progress(facts["subject"].nunique(), "subjects"))
+    shown = table[["layer", "common_energy", "cosine"]].to_string(index=False, float_format=lambda value: f"{value:.2f}")
+    return f"{shown}\n{table['subjects'].iloc[0]} subjects. {ADVICE}"

@@ -1,0 +1,1 @@
+"""A run's configuration: files, schemas, checks."""

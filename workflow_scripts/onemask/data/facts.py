@@ -1,0 +1,115 @@
+"""Facts: sampled by relation into splits that share no subject, or the splits that the paper's authors released."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from onemask.data.counterfact import read_counterfact
+from onemask.io.errors import OnemaskError
+
+RELEASED_TRAIN_PER_RELATION = 300  # the paper uses the first 300 records of each released training file
+GROUPS = {"train": "rome", "test": "rome", "ood": "rome", "memit_train": "memit", "memit_test": "memit"}
+
+
+def released_splits(folder: str | Path, relations: list[str], first: dict[str, int] | None = None) -> dict[str, pd.DataFrame]:
+    """The splits that the paper's authors released, as they used them (method.md section 1), or less of them.
+
+    first: facts of each relation that are taken from the beginning of a split, by split; all that the paper used where none.
+
+    Raises OnemaskError when a split holds fewer of a relation.
+    """
+
+    def read(name: str) -> pd.DataFrame:
+        return read_counterfact(Path(folder) / name)
+
+    def joined(kind: str) -> pd.DataFrame:
+        return pd.concat([read(f"counterfact_{kind}{relation}.json") for relation in relations], ignore_index=True)
+
+    splits = {
+        "train": joined("train"),
+        "test": joined("test"),
+        "memit_train": read("memit_train_1000s_10rels.json"),
+        "memit_test": read("memit_test_1000s_10rels.json"),
+    }
+    wanted = {"train": RELEASED_TRAIN_PER_RELATION} | (first or {})
+    return {name: _first(splits[name], name, wanted.get(name)) for name in splits}
+
+
+def _first(facts: pd.DataFrame, split: str, count: int | None) -> pd.DataFrame:
+    if count is None:
+        return facts
+    sizes = facts["relation_id"].value_counts()
+    if sizes.min() < count:
+        raise OnemaskError(
+            f"{count} facts a relation in the released split {split}",
+            f"{sizes.min()} of {sizes.idxmin()}",
+            "Lower facts.per_relation.",
+        )
+    return facts.groupby("relation_id", sort=False).head(count).reset_index(drop=True)
+
+
+def sample_splits(
+    table: pd.DataFrame, relations: list[str], ood_relations: list[str], per_relation: dict[str, int], seed: int
+) -> dict[str, pd.DataFrame]:
+    """Strata of `per_relation[split]` facts a relation; a subject of a relation is in one split of a group only.
+
+    ROME's splits (train, test, ood) and MEMIT's (memit_train, memit_test) are drawn independently of each other; a split
+    of size 0 is left out.
+
+    Raises OnemaskError when a relation is unknown or holds too few facts.
+    """
+    both = set(relations) & set(ood_relations)
+    if both:
+        raise OnemaskError("OOD relations that are not trained on", f"{sorted(both)} in both lists", "Correct the config.")
+    parts: dict[str, list[pd.DataFrame]] = {split: [] for split in GROUPS if per_relation.get(split)}
+    for index, relation in enumerate([*relations, *ood_relations]):
+        pool = table[table["relation_id"] == relation].drop_duplicates("subject")
+        if pool.empty:
+            raise OnemaskError(f"facts of relation {relation}", "none", f"Known: {sorted(table['relation_id'].unique())}.")
+        home = [split for split in parts if (split == "ood") == (relation in ood_relations)]
+        for group in ("rome", "memit"):
+            wanted = {split: per_relation[split] for split in home if GROUPS[split] == group}
+            if sum(wanted.values()) > len(pool):
+                raise OnemaskError(
+                    f"{sum(wanted.values())} facts of {relation} for {' + '.join(wanted)}",
+                    f"{len(pool)} with distinct subjects",
+                    "Lower `per_relation` in the config or add facts.",
+                )
+            order = np.random.default_rng([seed, index, group == "memit"]).permutation(len(pool))
+            start = 0
+            for split, count in wanted.items():
+                parts[split].append(pool.iloc[np.sort(order[start : start + count])])
+                start += count
+    return {split: pd.concat(frames, ignore_index=True) for split, frames in parts.items()}
+
+
+def leaks(splits: dict[str, pd.DataFrame], held_out: str, training: str) -> int:
+    """How many (relation, subject) pairs or case ids of one split are also in another."""
+    seen, cases = (splits[training][columns] for columns in (["relation_id", "subject"], "case_id"))
+    pairs = set(seen.itertuples(index=False, name=None))
+    frame = splits[held_out]
+    twice = [pair in pairs for pair in frame[["relation_id", "subject"]].itertuples(index=False, name=None)]
+    return int((np.array(twice) | frame["case_id"].isin(cases).to_numpy()).sum())
+
+
+def refuse_leaks(splits: dict[str, pd.DataFrame]) -> None:
+    """Raise OnemaskError when two splits of one group share a case id or a (relation, subject) pair."""
+    for held_out in splits:
+        for training in splits:
+            if training != held_out and GROUPS[training] == GROUPS[held_out] and leaks(splits, held_out, training):
+                raise OnemaskError(
+                    "splits that share no fact",
+                    f"{leaks(splits, held_out, training)} facts of {training} in {held_out}",
+                    "Take another dataset or report the leak.",
+                )
+
+
+def shared_with_training(splits: dict[str, pd.DataFrame]) -> dict[str, int]:
+    """By split, how many of its facts the training split of its group holds too (0 for the training splits)."""
+    training = {"rome": "train", "memit": "memit_train"}
+    shared = {}
+    for split in splits:
+        other = training[GROUPS[split]]
+        shared[split] = 0 if other == split or other not in splits else leaks(splits, split, other)
+    return shared

@@ -1,0 +1,170 @@
+"""Uncentred second moment of the edited matrix's input over a corpus: C = E[k k^T] (ROME's and MEMIT's covariance)."""
+
+import contextlib
+import functools
+import time
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from onemask.io.errors import OnemaskError
+from onemask.io.tensor_files import read_checkpoint, read_tensors, write_checkpoint, write_tensors
+from onemask.model.forward import at_least_float32, split_at
+from onemask.model.models import Model
+from onemask.model.tokens import Padded
+
+CHECKPOINT_EVERY = 300  # seconds between two checkpoints, which hold gigabytes of a large model
+STRIPS = 8  # of C; what lies above the diagonal's blocks is mirrored, not computed
+
+
+@dataclass(frozen=True)
+class SecondMoment:
+    """C (d_mlp, d_mlp), float32, of one layer of one model, from `samples` tokens."""
+
+    layer: int
+    matrix: Tensor
+    samples: int
+
+    @functools.cached_property
+    def cholesky(self) -> Tensor:
+        """Lower Cholesky factor of C in float64; OnemaskError when C is singular."""
+        factor, info = torch.linalg.cholesky_ex(self.matrix.double())
+        if int(info) != 0:
+            raise OnemaskError(
+                f"a positive definite second moment of layer {self.layer}",
+                f"a singular one (from {self.samples:,} tokens)",
+                "Measure it on more text (statistics.tokens).",
+            )
+        return factor
+
+    def solve(self, columns: Tensor) -> Tensor:
+        """C^-1 columns, float64; columns: (d_mlp, n), float64."""
+        return torch.cholesky_solve(columns, self.cholesky.to(columns.device))
+
+
+def measure(
+    model: Model,
+    layers: list[int],
+    windows: Tensor,
+    batch_tokens: int,
+    progress: Callable[[int], None] = lambda done: None,
+    checkpoint: Path | None = None,
+    fingerprint: str = "",
+) -> dict[int, SecondMoment]:
+    """Mean of k k^T over all tokens of `windows` (windows, length), by layer; products in float32 at least, summed in float64.
+
+    One pass of the text serves all `layers`. Memory is bounded by `batch_tokens` (tokens run at once), whatever the model's
+    context. With `checkpoint`, the sums are kept there now and then and taken up again by a run with the same `fingerprint`.
+    progress: told the windows done.
+
+    Raises OnemaskError when the windows are longer than the model's context.
+    """
+    if windows.shape[1] > model.context:
+        raise OnemaskError(f"windows of at most {model.context} tokens", f"{windows.shape[1]}", "Lower statistics.window.")
+    kept = read_checkpoint(checkpoint, fingerprint) if checkpoint else None
+    start = kept["windows"] if kept else 0
+    totals = {at: _total(model, at, kept) for at in layers}
+    del kept  # gigabytes of a large model
+    size = max(1, batch_tokens // windows.shape[1])
+    saved = time.monotonic()
+    with _added_to(totals, model):
+        for at in range(start, len(windows), size):
+            ids = windows[at : at + size]
+            split_at(model, max(layers), Padded(ids, torch.full((len(ids),), ids.shape[1])))
+            progress(at + len(ids))
+            if checkpoint and time.monotonic() - saved >= CHECKPOINT_EVERY:
+                content = {"totals": {layer: total.cpu() for layer, total in totals.items()}, "windows": at + len(ids)}
+                write_checkpoint(checkpoint, content, fingerprint)
+                saved = time.monotonic()
+    count = windows.numel()
+    return {at: SecondMoment(at, (_mirrored(total.cpu()) / count).float(), count) for at, total in totals.items()}
+
+
+def _total(model: Model, layer: int, kept: dict | None) -> Tensor:
+    """The sum so far of a layer, on the model's device, moved there out of what a checkpoint kept."""
+    if kept is None:
+        return torch.zeros(model.d_mlp, model.d_mlp, dtype=torch.float64, device=model.device)
+    return kept["totals"].pop(layer).to(model.device)
+
+
+@contextlib.contextmanager
+def _added_to(totals: dict[int, Tensor], model: Model) -> Generator[None, None, None]:
+    """Within the block every forward pass adds K^T K of its keys K to the total of each layer, on and below the diagonal."""
+
+    def add(layer: int, keys: Tensor) -> None:
+        exact = keys.dtype in (torch.bfloat16, torch.float16)  # TF32 has every bit of such keys
+        keys, total = at_least_float32(keys.flatten(0, 1)), totals[layer]
+        with _tf32() if exact else contextlib.nullcontext():
+            for start in range(0, model.d_mlp, width):
+                total[start:, start : start + width] += (keys[:, start:].T @ keys[:, start : start + width]).double()
+
+    width = -(-model.d_mlp // STRIPS)
+    with contextlib.ExitStack() as hooks:
+        for layer in totals:
+            hook = model.matrix(layer).register_forward_pre_hook(lambda _, args, layer=layer: add(layer, args[0]))
+            hooks.enter_context(hook)
+        yield
+
+
+@contextlib.contextmanager
+def _tf32() -> Generator[None, None, None]:
+    """Within the block a GPU multiplies float32 matrices in TF32."""
+    products, before = torch.backends.cuda.matmul, torch.backends.cuda.matmul.fp32_precision
+    products.fp32_precision = "tf32"
+    try:
+        yield
+    finally:
+        products.fp32_precision = before
+
+
+def _mirrored(total: Tensor) -> Tensor:
+    """The symmetric matrix that has `total`'s entries on and below the diagonal."""
+    return total.tril() + total.tril(-1).T
+
+
+def write_second_moments(path: str | Path, moments: dict[int, SecondMoment], provenance: dict) -> None:
+    """Write C of each layer as safetensors; the sample count and the model's identity are in the metadata."""
+    samples = {moment.samples for moment in moments.values()}
+    assert len(samples) == 1, "all are of the same text"
+    write_tensors(path, {_name(at): moment.matrix for at, moment in moments.items()}, {**provenance, "samples": samples.pop()})
+
+
+def _name(layer: int) -> str:
+    return f"layer{layer}"
+
+
+def read_second_moments(paths: Iterable[str | Path], model: Model, layers: list[int]) -> dict[int, SecondMoment]:
+    """Read what `write_second_moments` wrote, one file or none where no layers are wanted, and check that it can serve.
+
+    Raises OnemaskError when the file is missing or damaged, of other layers, another model or dimension, not finite, or of fewer
+    samples than its dimension.
+    """
+    found = {}
+    for path in paths:
+        tensors, metadata = read_tensors(path, "second moments", *map(_name, layers))
+        for layer in layers:
+            found[layer] = SecondMoment(layer, tensors[_name(layer)], metadata["samples"])
+            _require(found[layer], metadata, model, path)
+    return found
+
+
+def _require(moment: SecondMoment, metadata: dict, model: Model, path: str | Path) -> None:
+    """Raise OnemaskError where a second moment cannot serve a model."""
+    matrix, weights = moment.matrix, metadata.get("model", {}).get("sha256")
+    checks = [
+        (
+            f"a {model.d_mlp} x {model.d_mlp} second moment of layer {moment.layer}",
+            " x ".join(map(str, matrix.shape)),
+            matrix.shape == (model.d_mlp,) * 2,
+        ),
+        ("second moments of this model", "those of other weights", weights == model.info.get("sha256")),
+        (f"at least {model.d_mlp:,} samples (its dimension)", f"{moment.samples:,}", moment.samples >= model.d_mlp),
+        (f"a finite second moment of layer {moment.layer}", "NaN or infinity", bool(torch.isfinite(matrix).all())),
+    ]
+    for expected, found, holds in checks:
+        if not holds:
+            advice = "Delete the file, and measure it for this model, on enough text."
+            raise OnemaskError(expected, f"{found} in {path}", advice)

@@ -1,0 +1,82 @@
+"""Tensors on disk, safetensors and checkpoints of a job: written whole or not at all, and damage is found when they are read."""
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from onemask.io.errors import OnemaskError, reason
+from onemask.io.files import METADATA_KEY, REMAKE, replacing
+
+KEY = METADATA_KEY.decode()  # the only one: safetensors writes several in any order, and equal contents would differ in bytes
+
+
+def _digest(tensors: dict[str, Tensor], metadata: str) -> str:
+    """SHA-256 of names, types, shapes, numbers and metadata: safetensors itself does not notice a flipped bit."""
+    hashed = hashlib.sha256(metadata.encode())
+    for name, tensor in sorted(tensors.items()):
+        hashed.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        hashed.update(tensor.flatten().view(torch.uint8).numpy())
+    return hashed.hexdigest()
+
+
+def write_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict) -> None:
+    """Write tensors with metadata (of JSON); OnemaskError when the disk is full or the folder cannot be written."""
+    said = json.dumps(metadata, sort_keys=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with replacing(path) as temporary:
+        try:
+            save_file(tensors, temporary, {KEY: json.dumps([_digest(tensors, said), said])})
+        except SafetensorError as error:  # safetensors' word for a full disk
+            raise OSError(str(error)) from error
+
+
+def read_tensors(path: str | Path, what: str, *names: str) -> tuple[dict[str, Tensor], dict]:
+    """Tensors and metadata that `write_tensors` wrote. what: the file's kind, for errors; names: tensors that it has to hold.
+
+    Raises OnemaskError when the file is missing, damaged, another maker's, or of another kind.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}
+    except (OSError, SafetensorError) as error:
+        raise OnemaskError(f"{what} at {path}", reason(error), REMAKE) from error
+    try:
+        digest, said = json.loads(metadata[KEY])
+    except (KeyError, TypeError, ValueError):  # another maker's
+        digest, said = None, ""
+    if digest != _digest(tensors, said):
+        raise OnemaskError(f"{what} at {path}", "other content than onemask wrote", REMAKE)
+    if set(names) - set(tensors):
+        raise OnemaskError(f"{what} at {path}", f"a file of {', '.join(tensors)}", REMAKE)
+    return tensors, json.loads(said)
+
+
+def write_checkpoint(path: Path, content: dict, fingerprint: str) -> None:
+    """Keep what a job needs to go on; OnemaskError when the disk is full or the folder cannot be written."""
+    with replacing(path) as temporary:
+        try:
+            with open(temporary, "wb") as file:
+                torch.save(content | {"fingerprint": fingerprint}, file)
+        except RuntimeError as error:  # which torch raises over a full disk's OSError
+            raise OSError(reason(error.__context__ or error)) from error
+
+
+def read_checkpoint(path: Path, fingerprint: str) -> dict | None:
+    """What a job with the same fingerprint kept, on the CPU, or None; OnemaskError when the file is damaged."""
+    if not path.exists():
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # which torch does not look for
+        if damaged:
+            raise zipfile.BadZipFile(f"{damaged} is damaged")
+        content = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # zipfile, zlib, pickle and torch have each their own
+        raise OnemaskError(f"a whole checkpoint at {path}", reason(error), "Delete it and run again.") from error
+    return content if content["fingerprint"] == fingerprint else None

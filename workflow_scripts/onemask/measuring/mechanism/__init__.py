@@ -1,0 +1,1 @@
+"""Four looks into the model at the last prompt position, each with the same signature."""

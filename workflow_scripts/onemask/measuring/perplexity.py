@@ -1,0 +1,139 @@
+"""Perplexity of the original, edited and masked models on held-out text; the blocks up to the edited layer run once."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from onemask.io.batching import Journal, nothing, run_batches
+from onemask.measuring.states import State
+from onemask.model.edits import LayerEdits, product
+from onemask.model.forward import Cut, finish, logits_at, split_at
+from onemask.model.models import Model
+from onemask.model.tokens import Padded
+
+CANDIDATES = 4  # edits measured on the whole text for each of the worst that are wanted
+
+
+def sampled_cases(table: pd.DataFrame, count: int, seed: int) -> np.ndarray:
+    """case_id of `count` of a table's facts, drawn with a seed; a smaller draw is part of every larger one."""
+    return np.random.default_rng(seed).permutation(table["case_id"].unique())[:count]
+
+
+@torch.inference_mode()
+def mean_nll(model: Model, cuts: list[Cut], windows: Tensor, state: State) -> float:
+    """Mean negative log-likelihood (nats) of every token but each window's first, in one state of the layer.
+
+    cuts: one a window. windows: (windows, length). state: its update is a single edit.
+    """
+    total = 0.0
+    for cut, ids in zip(cuts, windows.to(model.device), strict=True):
+        hidden = finish(model, cut, product(cut.keys, model.weight(cut.layer), state.update, state.keep, state.restores))
+        logits = logits_at(model, hidden[0, :-1])
+        total += float(torch.nn.functional.cross_entropy(logits, ids[1:], reduction="sum").double())
+    return total / (windows.shape[0] * (windows.shape[1] - 1))
+
+
+def cut_windows(model: Model, layer: int, windows: Tensor) -> list[Cut]:
+    """Each window cut at a layer, with the model as it is."""
+    return [split_at(model, layer, Padded(ids[None], torch.tensor([len(ids)]))) for ids in windows]
+
+
+def nll_by_edit(
+    model: Model,
+    cuts: list[Cut],
+    windows: Tensor,
+    states_of: Callable[[list[int]], list[State]],
+    edits: int,
+    journal: Journal,
+    progress: Callable[[int], None] = nothing,
+) -> Tensor:
+    """`mean_nll` of every edit in every state, (edits, states), float64; each edit done is kept in the journal.
+
+    states_of: the states of one edit, given as its row in a list.
+    """
+
+    def compute(group: list[int]) -> dict[str, Tensor]:
+        values = [mean_nll(model, cuts, windows, state) for state in states_of(group)]
+        return {"nll": torch.tensor([values], dtype=torch.float64)}
+
+    return run_batches([[row] for row in range(edits)], compute, journal, progress)["nll"]
+
+
+def perplexity_table(rows: list[tuple[int, str, float]], windows: Tensor) -> pd.DataFrame:
+    """The `perplexity` table; rows: case_id, state, mean negative log-likelihood over the windows (nats)."""
+    tokens = windows.shape[0] * (windows.shape[1] - 1)
+    return pd.DataFrame(rows, columns=["case_id", "state", "nll"]).assign(tokens=tokens)
+
+
+def rows_of(cases: Iterable[int], states: list[str], nll: Tensor) -> list[tuple[int, str, float]]:
+    """Rows of the `perplexity` table from values (cases, states)."""
+    return [
+        (int(case), state, value)
+        for case, values in zip(cases, nll.tolist(), strict=True)
+        for state, value in zip(states, values, strict=True)
+    ]
+
+
+def collapse(
+    model: Model,
+    windows: Tensor,
+    cases: np.ndarray,
+    edits: LayerEdits,
+    states: list[State],
+    count: int,
+    searched: int,
+    journal: Journal,
+    progress: Callable[[int], None] = nothing,
+) -> pd.DataFrame:
+    """The `perplexity` table of the original model and of the `count` worst edits, as edited and under the mask (table 6).
+
+    edits: of the facts `cases`, each on its own. states: original, edited, masked. The worst are sought among CANDIDATES times as
+    many, those that are worst on the first `searched` windows; all edits on all windows would take most of a large model's time.
+    """
+    original, edited, masked = states
+    cuts = cut_windows(model, edits.layer, windows)
+    order = torch.arange(len(cases))
+    found = nll_by_edit(model, cuts[:searched], windows[:searched], lambda group: [edited[group]], len(cases), journal, progress)
+    if searched < len(windows):
+        order = found[:, 0].argsort(descending=True, stable=True)[: CANDIDATES * count]
+        again = journal.part("candidates")
+        found = nll_by_edit(model, cuts, windows, lambda group: [edited[order[group]]], len(order), again)
+    worst = found[:, 0].argsort(descending=True, stable=True)[:count]
+    order, part = order[worst], journal.part("masked")
+    under = nll_by_edit(model, cuts, windows, lambda group: [masked[order[group]]], len(order), part)
+    rows = [(-1, original.name, mean_nll(model, cuts, windows, original))]
+    rows += rows_of(cases[order.numpy()], [edited.name, masked.name], torch.cat([found[worst], under], dim=1))
+    return perplexity_table(rows, windows)
+
+
+def measure(
+    model: Model,
+    windows: Tensor,
+    cases: pd.DataFrame,
+    edits: LayerEdits,
+    states: list[State],
+    journal: Journal,
+    progress: Callable[[int], None] = nothing,
+) -> pd.DataFrame:
+    """The `perplexity` table: every state of every edit, or once (case_id -1) where no single edit makes a difference.
+
+    cases: a row an edit or more, with `case_id`.
+    """
+    unedited = edited = cut_windows(model, edits.layer, windows)
+    if edits.others:
+        with edits.others_applied(model):
+            edited = cut_windows(model, edits.layer, windows)
+    fixed, varying = ([state for state in states if state.varies == varies] for varies in (False, True))
+    rows = [
+        (-1, state.name, mean_nll(model, unedited if state.update is None else edited, windows, state[[0]])) for state in fixed
+    ]
+    if varying:
+        names = cases["case_id"].unique()
+        found = nll_by_edit(
+            model, edited, windows, lambda group: [state[group] for state in varying], len(names), journal, progress
+        )
+        rows += rows_of(names, [state.name for state in varying], found)
+    return perplexity_table(rows, windows)

@@ -1,0 +1,93 @@
+"""Reversal: each fact scored by the original, the edited, and the edited and masked model."""
+
+from collections.abc import Callable
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from onemask.io.batching import NO_JOURNAL, Journal, nothing, run_batches
+from onemask.measuring.states import State
+from onemask.model.edits import LayerEdits
+from onemask.model.models import Model
+from onemask.model.scoring import Scores, fact_batches, first_tokens, kl_divergence, probe
+
+
+def reversal(
+    model: Model,
+    facts: pd.DataFrame,
+    edits: LayerEdits,
+    states: list[State],
+    batch_tokens: int,
+    owners: list[int] | None = None,
+    as_released: bool = False,
+    journal: Journal = NO_JOURNAL,
+    progress: Callable[[int], None] = nothing,
+) -> pd.DataFrame:
+    """The `reversal` table: every fact in every state. owners: index of each fact's edit (None: edits in the facts' order).
+
+    as_released: first tokens are those of the objects without their leading space (method.md section 6, 1; table 3).
+    """
+
+    def compute(group: list[int]) -> dict[str, Tensor]:
+        rows = group if owners is None else [owners[i] for i in group]
+        return score_states(model, facts.iloc[group], edits, [state[rows] for state in states], as_released)
+
+    scores = run_batches(fact_batches(model, facts, batch_tokens), compute, journal, progress)
+    return reversal_table(facts, [state.name for state in states], scores)
+
+
+def score_states(
+    model: Model, facts: pd.DataFrame, edits: LayerEdits, states: list[State], as_released: bool = False
+) -> dict[str, Tensor]:
+    """Columns of the `reversal` table, (facts, states) each. states: fact i under their update i."""
+    unedited = probe(model, edits.layer, facts)
+    edited = unedited
+    if edits.others:
+        with edits.others_applied(model):
+            edited = probe(model, edits.layer, facts)
+    original = State("original").score(model, unedited)
+    found = []
+    for state in states:
+        scores = state.score(model, unedited if state.update is None else edited)
+        first_true, first_new = _first_as_released(model, facts, scores) if as_released else (scores.first_true, scores.first_new)
+        found.append(
+            {
+                "logp_true": scores.logp_true,
+                "logp_new": scores.logp_new,
+                "logp_true_first": first_true,
+                "logp_new_first": first_new,
+                "argmax": scores.log_probs.argmax(-1),
+                "top1": scores.log_probs.argmax(-1) == original.log_probs.argmax(-1),
+                "kl": kl_divergence(original.log_probs, scores.log_probs).double(),
+            }
+        )
+    return {name: torch.stack([columns[name] for columns in found], dim=1) for name in found[0]}
+
+
+def reversal_table(facts: pd.DataFrame, states: list[str], scores: dict[str, Tensor]) -> pd.DataFrame:
+    """The `reversal` table from the columns of `score_states`."""
+    who = facts[["case_id", "relation_id"]]
+    return pd.concat(
+        [
+            who.assign(state=state, **{name: values[:, at].numpy() for name, values in scores.items()})
+            for at, state in enumerate(states)
+        ],
+        ignore_index=True,
+    )
+
+
+def _first_as_released(model: Model, facts: pd.DataFrame, scores: Scores) -> list[Tensor]:
+    """Log-probabilities of the first tokens of both objects without their leading space, (facts,) each."""
+    rows = torch.arange(len(facts))
+    return [scores.log_probs[rows, first_tokens(model, facts[name], False).cpu()] for name in ("target_true", "target_new")]
+
+
+def neighbours(facts: pd.DataFrame, prompts: int) -> tuple[pd.DataFrame, list[int]]:
+    """Each fact's first neighbourhood prompts (which share its true object) as facts, and the row of the fact of each."""
+    rows, owners = [], []
+    for i, fact in enumerate(facts.to_dict("records")):
+        for text in list(fact["neighborhood"])[:prompts]:
+            rows.append(fact | {"prompt": text})
+            owners.append(i)
+    return pd.DataFrame(rows, columns=facts.columns), owners

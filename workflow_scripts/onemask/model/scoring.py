@@ -1,0 +1,145 @@
+"""Scoring facts: log-probabilities of both objects, the predicted token, and the KL divergence, in any state of the layer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from onemask.io.batching import NO_JOURNAL, Journal, nothing, run_batches
+from onemask.io.errors import OnemaskError
+from onemask.model.edits import Update, product
+from onemask.model.forward import Cut, finish_at, logits_at, split_at
+from onemask.model.models import Model
+from onemask.model.tokens import batches, encode, encode_target, pad
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Facts cut at the edited layer, with the places where the tokens of their objects are read.
+
+    A text is the prompt and all but the last token of an object; a text that both objects share stands once.
+    cut: the texts. fact: fact of each text. text, position, token: of each object token, (reads,); side: (reads,), 0 where
+    it belongs to the true object and 1 to the new one.
+    """
+
+    cut: Cut
+    fact: Tensor
+    text: Tensor
+    position: Tensor
+    token: Tensor
+    side: Tensor
+
+
+@dataclass(frozen=True)
+class Scores:
+    """By fact, natural logarithms: object sequence (logp_*) and first token (first_*), (facts,); log_probs at the last
+    prompt position, (facts, vocabulary); accuracy: share of the new object's tokens that are the argmax, teacher-forced.
+    """
+
+    logp_true: Tensor
+    logp_new: Tensor
+    first_true: Tensor
+    first_new: Tensor
+    log_probs: Tensor
+    accuracy: Tensor
+
+
+def texts_of(model: Model, facts: pd.DataFrame) -> list[tuple[list[int], list[int], list[int]]]:
+    """Token ids of each fact's prompt, true object and new object; OnemaskError where they exceed the model's context."""
+    found = [
+        (
+            encode(model.tokenizer, fact.prompt.replace("{}", fact.subject)),
+            encode_target(model.tokenizer, fact.target_true),
+            encode_target(model.tokenizer, fact.target_new),
+        )
+        for fact in facts.itertuples()
+    ]
+    for fact, (prompt, true, new) in zip(facts.itertuples(), found, strict=True):
+        length = len(prompt) + max(len(true), len(new)) - 1
+        if length > model.context:
+            expected = f"a text about {fact.subject!r} of at most {model.context} tokens"
+            raise OnemaskError(expected, f"{length}", "Shorten the prompt.")
+    return found
+
+
+def fact_batches(model: Model, facts: pd.DataFrame, batch_tokens: int) -> list[list[int]]:
+    """Row numbers of `facts`, grouped by the length of their texts."""
+    lengths = [2 * (len(prompt) + max(len(true), len(new)) - 1) for prompt, true, new in texts_of(model, facts)]
+    return batches(lengths, batch_tokens)
+
+
+def probe(model: Model, layer: int, facts: pd.DataFrame) -> Probes:
+    """Run each fact's texts up to the edited layer."""
+    rows: list[list[int]] = []
+    owner: list[int] = []
+    reads = []
+    for i, (prompt, *targets) in enumerate(texts_of(model, facts)):
+        at: dict[tuple[int, ...], int] = {}
+        for side, target in enumerate(targets):
+            start = tuple(target[:-1])
+            if start not in at:
+                at[start] = len(rows)
+                rows.append(prompt + target[:-1])
+                owner.append(i)
+            reads += [(at[start], len(prompt) - 1 + n, token, side) for n, token in enumerate(target)]
+    columns = (torch.tensor(column, device=model.device) for column in zip(*reads, strict=True))
+    return Probes(split_at(model, layer, pad(rows)), torch.tensor(owner, device=model.device), *columns)
+
+
+@torch.inference_mode()
+def score(
+    model: Model, probes: Probes, update: Update | None = None, keep: Tensor | None = None, restores: bool = False
+) -> Scores:
+    """Score facts with the layer in one state: with `update` (fact i under update i) or not, masked by `keep` or not.
+
+    restores: where the mask is 0 the weight is what it was before the edit, not zero.
+    """
+    by_text = None if update is None else update[probes.fact]
+    weight = model.weight(probes.cut.layer)
+    made = product(probes.cut.keys, weight, by_text, keep, restores)
+    log_probs = logits_at(model, finish_at(model, probes.cut, made, probes.text, probes.position)).log_softmax(-1)
+    chosen = log_probs.gather(1, probes.token[:, None])[:, 0].double()
+    target = 2 * probes.fact[probes.text] + probes.side
+    facts = int(probes.fact[-1]) + 1
+
+    def summed(values: Tensor) -> Tensor:
+        zeros = torch.zeros(2 * facts, dtype=torch.float64, device=values.device)
+        return zeros.index_add(0, target, values.double()).cpu().view(facts, 2)
+
+    sums, hits, counts = summed(chosen), summed(log_probs.argmax(-1) == probes.token), summed(torch.ones_like(chosen))
+    is_first = torch.cat([torch.ones_like(target[:1], dtype=torch.bool), target[1:] != target[:-1]])
+    first = chosen[is_first].cpu().view(facts, 2)
+    at_prompt = log_probs[is_first][0::2].cpu()
+    return Scores(sums[:, 0], sums[:, 1], first[:, 0], first[:, 1], at_prompt, (hits / counts)[:, 1])
+
+
+def kl_divergence(reference: Tensor, other: Tensor) -> Tensor:
+    """KL(reference || other) of log-probabilities over the last dimension, in nats."""
+    return (reference.exp() * (reference - other)).sum(-1)
+
+
+@torch.inference_mode()
+def knowledge(
+    model: Model,
+    facts: pd.DataFrame,
+    batch_tokens: int,
+    journal: Journal = NO_JOURNAL,
+    progress: Callable[[int], None] = nothing,
+) -> pd.DataFrame:
+    """The `knowledge` table: does the unedited model prefer the true object, P(o) > P(o*)? facts: with their `split`."""
+
+    def compute(group: list[int]) -> dict[str, Tensor]:
+        scores = score(model, probe(model, model.layers - 1, facts.iloc[group]))
+        return {"logp_true": scores.logp_true, "logp_new": scores.logp_new}
+
+    found = run_batches(fact_batches(model, facts, batch_tokens), compute, journal, progress)
+    table = facts[["case_id", "relation_id", "split"]].assign(**{name: values.numpy() for name, values in found.items()})
+    return table.assign(known=table["logp_true"] > table["logp_new"])
+
+
+def first_tokens(model: Model, objects: pd.Series, space: bool) -> Tensor:
+    """First token of each object, (facts,), with its leading space or, as the release reads them, without."""
+    ids = [encode_target(model.tokenizer, text, space)[0] for text in objects]
+    return torch.tensor(ids, device=model.device)

@@ -1,0 +1,1 @@
+"""From rows by fact to tables, claims and captions for readers."""
