@@ -29,6 +29,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
 from editing import clock, gemm_peak, shaped
 
 import dense_mask_training as dense
+from onemask.data.schemas import FACTS
 from onemask.editors.tables import join_facts, layer_edits, read_edits
 from onemask.io.errors import OnemaskError
 from onemask.io.files import read_table
@@ -148,7 +149,7 @@ def real(model: Model, given: argparse.Namespace) -> list[dict]:
     if not paths:
         raise OnemaskError("files of edits", f"none at {given.edits}", "Run the demo first, or name others with --edits.")
     table = read_edits(paths)
-    facts, edits = join_facts(read_table(given.facts, "facts"), table), layer_edits(table, model)
+    facts, edits = join_facts(read_table(given.facts, FACTS), table), layer_edits(table, model)
     order = torch.randperm(len(facts), generator=torch.Generator().manual_seed(given.seed))
     chosen, held = order[: given.edits_used].sort()[0], order[given.edits_used :][: given.held_out].sort()[0]
     settings = demo_settings(model, given)
@@ -177,7 +178,7 @@ def real(model: Model, given: argparse.Namespace) -> list[dict]:
 
 def random_task(model: Model, count: int, given: argparse.Namespace) -> tuple[Model, pd.DataFrame, LayerEdits]:
     """Facts with their three texts, drawn again where there are too few, under random rank-one edits."""
-    table = read_table(given.facts, "facts")
+    table = read_table(given.facts, FACTS)
     facts = table.sample(count, replace=count > len(table), random_state=given.seed).reset_index(drop=True)
     generator = torch.Generator().manual_seed(given.seed)
     u, r = (torch.randn(count, 1, size, generator=generator) for size in (model.d_mlp, model.d_model))

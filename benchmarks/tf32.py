@@ -18,8 +18,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from onemask.config.load import load_run, read_yaml
 from onemask.data.corpus import windows
+from onemask.data.schemas import CORPUS, FACTS
 from onemask.editors.base import Task
 from onemask.editors.run import edit
+from onemask.editors.schemas import TEMPLATES
 from onemask.editors.tables import join_facts, layer_edits, read_edits
 from onemask.editors.templates import choose
 from onemask.io.batching import NO_JOURNAL
@@ -74,7 +76,7 @@ def main():
     model = load_model(given.run.parent / "assets" / "models" / "smollm2-135m")
 
     made = {split: read_edits(sorted((of_model / "rome" / "edits" / split).glob("*.parquet"))) for split in ("train", "test")}
-    facts = {split: join_facts(read_table(given.run / "facts" / f"{split}.parquet", "facts"), made[split]) for split in made}
+    facts = {split: join_facts(read_table(given.run / "facts" / f"{split}.parquet", FACTS), made[split]) for split in made}
     edits = {split: layer_edits(made[split], model) for split in made}
     compare_edits(model, own, of_model, facts["test"].iloc[:: max(1, len(facts["test"]) // given.facts)])
     mask = read_mask(of_model / "rome" / "shared" / "seed0" / "mask.safetensors", model)
@@ -84,7 +86,7 @@ def main():
 
 def compare_edits(model: Model, own: dict, of_model: Path, facts: pd.DataFrame) -> None:
     chosen = own["editing"]["rome"]
-    templates = choose(read_table(of_model / "templates.parquet", "templates"), chosen["templates"])
+    templates = choose(read_table(of_model / "templates.parquet", TEMPLATES), chosen["templates"])
     task = Task(model, facts.to_dict("records"), templates)
     updates = []
     for mode in (contextlib.nullcontext(), Tf32()):
@@ -110,7 +112,7 @@ def compare_masks(model: Model, chosen: dict, facts: dict, edits: dict, float32:
 
 
 def compare_perplexity(model: Model, settings: dict, run: Path, table: pd.DataFrame, mask: Mask) -> None:
-    corpus = read_table(run.parent / "assets" / "corpora" / f"{settings['corpora']['perplexity']}.parquet", "corpus")
+    corpus = read_table(run.parent / "assets" / "corpora" / f"{settings['corpora']['perplexity']}.parquet", CORPUS)
     wanted = settings["perplexity"]
     text = windows(model.tokenizer, corpus, "perplexity", wanted["tokens"], wanted["window"])
     one = table[table["case_id"] == table["case_id"].iloc[0]]

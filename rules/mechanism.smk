@@ -3,36 +3,11 @@
 #   measures/{mechanism,structure,collapse,pruning}.parquet
 
 
-rule decompose:
-    input:
-        model=f"{ASSETS}/models/{{model}}",
-        facts=test_facts,
-        edits=test_edits,
-        mask=at_mask("mask.safetensors"),
-    output:
-        decomposition=at_mask("decomposition.parquet"),
-    params:
-        facts=SETTINGS["decomposition"]["facts"],
-        as_released=SETTINGS["as_released"],
-        batch_tokens=SETTINGS["scoring_batch_tokens"],
-        device=setting("device"),
-        dtype=setting("dtype"),
-        code=code("decompose.py"),
-    log:
-        f"{RUN}/{{model}}/{{method}}/logs/decompose/seed{{seed}}.log",
-    benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/decompose/seed{{seed}}.tsv"
-    conda:
-        "../envs/model.yaml"
-    threads: 1
-    resources:
-        mem_mb=model_memory(),
-        runtime=doubled_each_attempt(60),
-    script:
-        "../workflow_scripts/decompose.py"
+# looks into the model at the last prompt position, and what each is told beside the facts
+LOOKS = {"decomposition": {"as_released": SETTINGS["as_released"]}, "activations": {}, "attention": {}, "patching": {}}
 
 
-for way in ["activations", "attention", "patching"]:
+for way, options in LOOKS.items():
 
     rule:
         name:
@@ -46,6 +21,7 @@ for way in ["activations", "attention", "patching"]:
             table=at_mask(f"{way}.parquet"),
         params:
             way=way,
+            options=options,
             facts=SETTINGS["decomposition"]["facts"],
             batch_tokens=SETTINGS["scoring_batch_tokens"],
             device=setting("device"),

@@ -11,7 +11,7 @@ import psutil
 
 STAGES = {
     *("measure_knowledge", "make_templates", "measure_second_moments", "edit_facts", "train_mask"),
-    *("measure_reversal", "measure_blocking", "measure_perplexity", "decompose"),
+    *("measure_reversal", "measure_blocking", "measure_perplexity", "measure_decomposition"),
 }
 
 

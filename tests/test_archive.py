@@ -23,6 +23,8 @@ from onemask.archive import archive, finished_run
 from onemask.archive.finished_run import Job
 from onemask.io import files
 from onemask.io.errors import OnemaskError
+from onemask.masking.schemas import MASK_STRUCTURE
+from onemask.measuring.schemas import KEY_ENERGY
 from verify import SUFFIXES, Named
 
 STRUCTURE = "results/mini/m/rome/shared/seed0/mask_structure.parquet"
@@ -66,8 +68,8 @@ def write_results(project: Path) -> None:
     keep = np.random.default_rng(0).random((24, 64)) > np.linspace(0, 0.5, 24)[:, None]
     structure = pd.DataFrame({"dimension": range(24), "pruned": 1 - keep.mean(axis=1), "keep": list(keep)})
     provenance = {"versions": files.installed_versions()}
-    files.write_table(STRUCTURE, "mask_structure", structure, provenance)
-    files.write_table(TABLE, "key_energy", [{"layer": 0, "common_energy": 0.5, "cosine": 0.1, "subjects": 3}], provenance)
+    files.write_table(STRUCTURE, MASK_STRUCTURE, structure, provenance)
+    files.write_table(TABLE, KEY_ENERGY, [{"layer": 0, "common_energy": 0.5, "cosine": 0.1, "subjects": 3}], provenance)
     row = {"model": "m", "method": "rome", "label": "M", "title": "ROME", "split": "test", "layers": [0]}
     params = Named(name="figure12", rows=[row], seed=0, as_released=False, style={}, code="not needed")
     output = Named(zip(SUFFIXES, FIGURE, strict=True))
@@ -175,8 +177,8 @@ def test_a_changed_byte_and_a_missing_file_are_named(unpacked):
 @pytest.mark.parametrize("changed", [FIGURE[0], STRUCTURE])
 def test_a_figure_that_is_not_what_its_table_draws_is_named_though_the_manifest_agrees(unpacked, changed):
     if changed == STRUCTURE:
-        table = files.read_table(unpacked / STRUCTURE, "mask_structure")
-        files.write_table(unpacked / STRUCTURE, "mask_structure", table.assign(pruned=table["pruned"] / 2), {})
+        table = files.read_table(unpacked / STRUCTURE, MASK_STRUCTURE)
+        files.write_table(unpacked / STRUCTURE, MASK_STRUCTURE, table.assign(pruned=table["pruned"] / 2), {})
     else:
         flip(unpacked / changed)
     accept(unpacked, changed)

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import tiny_model
 from onemask.commands.cli import main
+from onemask.editors.schemas import EDITS
 from onemask.io import files
 
 FACTS = [
@@ -70,7 +71,7 @@ def test_ones_own_facts_are_edited_and_a_checkpoint_holds_them(given, checkpoint
     main([*arguments, *LAYER])
     said = capsys.readouterr().out
     assert "3 of 3 facts edited" in said and "The mother tongue of Victor Hugo is French -> Russian" in said
-    table = files.read_table(out, "edits")
+    table = files.read_table(out, EDITS)
     assert table["case_id"].tolist() == [0, 1, 77] and not table["together"].any()
     source = files.read_provenance(out)
     assert source["model"]["sha256"] and source["settings"]["lr"] == 0.3 and source["settings"]["kl_factor"] == 0.0625
@@ -129,10 +130,10 @@ def test_memit_measures_its_second_moments_once(given, tmp_path, capsys):
     main([*arguments, *more, "--corpus", str(tiny_model.CACHE / "tiny-corpus.txt")])
     assert "facts edited" in capsys.readouterr().out
     assert [path.name for path in moments.iterdir()] == ["0-1.safetensors"]
-    first = files.read_table(out, "edits")
+    first = files.read_table(out, EDITS)
     assert sorted(first["layer"].unique()) == [0, 1] and first["together"].all()
     main([*arguments, *more])
-    assert files.read_table(out, "edits")["r"].map(list).tolist() == first["r"].map(list).tolist()
+    assert files.read_table(out, EDITS)["r"].map(list).tolist() == first["r"].map(list).tolist()
 
 
 def test_templates_of_ones_own(given, tmp_path, capsys):

@@ -13,6 +13,7 @@ from onemask.editors import memit, rome
 from onemask.editors import tables as edit_tables
 from onemask.editors.base import Edited
 from onemask.editors.run import edit
+from onemask.editors.schemas import EDITS
 from onemask.io import files
 from onemask.io.errors import OnemaskError
 from onemask.model.edits import FactoredEdits, LayerEdits, applied
@@ -27,7 +28,7 @@ HUB = 1e-5  # factors are stored in float32
 @pytest.fixture
 def saved(tmp_path):
     def save(table: pd.DataFrame):
-        files.write_table(tmp_path / "edits.parquet", "edits", table, {})
+        files.write_table(tmp_path / "edits.parquet", EDITS, table, {})
         return [tmp_path / "edits.parquet"]
 
     return save
@@ -114,7 +115,7 @@ def test_a_gpt2_xl_edit_takes_a_rank_one_edits_bytes(tmp_path):
         **scores, layer=17, component=0, together=False, steps=20, loss=0.1, delta_norm=1.0, truncation=0.0, failure="",
         u=list(edited.layers[0].u[:, 0].numpy()), r=list(edited.layers[0].r[:, 0].numpy()),
     )  # fmt: skip
-    files.write_table(tmp_path / "edits.parquet", "edits", table, {})
+    files.write_table(tmp_path / "edits.parquet", EDITS, table, {})
     assert (tmp_path / "edits.parquet").stat().st_size * 3000 / count < 150e6
 
 

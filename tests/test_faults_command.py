@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 import tiny_model
 from faults import Ended, edits_table, onemask, refused
 from onemask.commands.edit import locate
+from onemask.editors.schemas import EDITS
 from onemask.io.files import METADATA_KEY, write_table
 from onemask.io.tensor_files import write_tensors
 
@@ -92,7 +93,7 @@ def test_a_bad_second_moment_is_named(tmp_path):
 def some_edits(folder: Path, model: dict, **changes: object) -> Path:
     """A file of one edit in layer 0 of the tiny model, with other columns than these."""
     made = {"case_id": [1], "relation_id": "", "layer": 0, "u": [np.ones(WIDTH_MLP)], "r": [np.ones(WIDTH)]}
-    write_table(folder / "edits.parquet", "edits", edits_table(**made | changes), {"model": model})
+    write_table(folder / "edits.parquet", EDITS, edits_table(**made | changes), {"model": model})
     return folder / "edits.parquet"
 
 

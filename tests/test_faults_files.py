@@ -12,21 +12,24 @@ import measure_mask_structure
 import measure_update_magnitude
 import summarise_perplexity
 from faults import Ended, edits_table, refused, rule
+from onemask.data.schemas import FACTS
+from onemask.editors.schemas import EDITS
 from onemask.io.errors import OnemaskError
 from onemask.io.files import read_arrow, write_table
 from onemask.io.tensor_files import read_checkpoint, read_tensors, write_checkpoint, write_tensors
 from onemask.masking.masks import Mask, write_mask
+from onemask.measuring.schemas import PERPLEXITY
 
 FINGERPRINT = "of this training"
 WILDCARDS = {"model": "tiny", "method": "rome", "seed": "0"}
-PERPLEXITY = [{"case_id": case, "state": "edited", "nll": 1.5 * case, "tokens": 10} for case in range(20)]
+PERPLEXITY_ROWS = [{"case_id": case, "state": "edited", "nll": 1.5 * case, "tokens": 10} for case in range(20)]
 FACT = {"relation_id": "P17", "subject": "Kyoto", "prompt": "{} is in", "target_true": "Japan", "target_new": "France"}
-FACTS = [{"case_id": case, **FACT, "paraphrases": [], "neighborhood": []} for case in (1, 2)]
+FACT_ROWS = [{"case_id": case, **FACT, "paraphrases": [], "neighborhood": []} for case in (1, 2)]
 U, R = [float(i) for i in range(6)], [1.0, -1.0, 2.0, 0.5]
 
 
 def a_table(folder: Path) -> Path:
-    write_table(folder / "perplexity.parquet", "perplexity", PERPLEXITY, {})
+    write_table(folder / "perplexity.parquet", PERPLEXITY, PERPLEXITY_ROWS, {})
     return folder / "perplexity.parquet"
 
 
@@ -91,7 +94,7 @@ def test_a_missing_file_or_a_folder_in_its_place_is_named(tmp_path, kind):
 
 
 CONTENT = {
-    a_table: lambda path: read_arrow(path, "perplexity").to_pydict(),
+    a_table: lambda path: read_arrow(path, PERPLEXITY).to_pydict(),
     a_mask: lambda path: {name: part.tolist() for name, part in read_tensors(path, "a mask")[0].items()},
     a_checkpoint: lambda path: read_checkpoint(path, FINGERPRINT)["total"].tolist(),
 }
@@ -118,12 +121,12 @@ def test_no_flipped_bit_is_read_as_another_number(tmp_path, kind):
     ("write", "read", "message"),
     [
         (
-            lambda path: write_table(path, "facts", FACTS, {}),
+            lambda path: write_table(path, FACTS, FACT_ROWS, {}),
             summarised,
             r"schema perplexity \(case_id, state, nll, tokens\) in .*; found case_id: int64, relation_id: string",
         ),
         (
-            lambda path: pd.DataFrame(PERPLEXITY).astype({"tokens": str}).to_parquet(path),
+            lambda path: pd.DataFrame(PERPLEXITY_ROWS).astype({"tokens": str}).to_parquet(path),
             summarised,
             "schema perplexity .*; found .*tokens: (large_)?string",
         ),
@@ -137,7 +140,7 @@ def test_a_file_of_another_kind_is_named(tmp_path, write, read, message):
 
 
 def some_edits(**changes: object) -> pd.DataFrame:
-    """Edits of FACTS in layer 1 of a 4 x 6 matrix, with other columns than these."""
+    """Edits of FACT_ROWS in layer 1 of a 4 x 6 matrix, with other columns than these."""
     return edits_table(**{"case_id": [1, 2], "relation_id": "P17", "layer": 1, "u": [U, U], "r": [R, R]} | changes)
 
 
@@ -166,16 +169,16 @@ NAN = float("nan")
     ],
 )
 def test_edits_and_a_mask_that_do_not_fit_are_refused(tmp_path, edits, mask, message):
-    write_table(tmp_path / "facts.parquet", "facts", FACTS, {})
-    write_table(tmp_path / "edits.parquet", "edits", edits, {})
+    write_table(tmp_path / "facts.parquet", FACTS, FACT_ROWS, {})
+    write_table(tmp_path / "edits.parquet", EDITS, edits, {})
     given = {"facts": tmp_path / "facts.parquet", "edits": [tmp_path / "edits.parquet"], "mask": a_mask(tmp_path, **mask)}
     refused(rule(measure_update_magnitude, tmp_path, input=given, output={"magnitude": tmp_path / "out"}), message)
 
 
 def test_edits_and_a_mask_that_fit_are_measured(tmp_path):
     """What the cases above change is what they are refused for."""
-    write_table(tmp_path / "facts.parquet", "facts", FACTS, {})
-    write_table(tmp_path / "edits.parquet", "edits", some_edits(), {})
+    write_table(tmp_path / "facts.parquet", FACTS, FACT_ROWS, {})
+    write_table(tmp_path / "edits.parquet", EDITS, some_edits(), {})
     given = {"facts": tmp_path / "facts.parquet", "edits": [tmp_path / "edits.parquet"], "mask": a_mask(tmp_path)}
     found = rule(measure_update_magnitude, tmp_path, input=given, output={"magnitude": tmp_path / "out"})
     assert (found.code, found.left) == (0, {tmp_path / "out"}), found.said

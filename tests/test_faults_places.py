@@ -20,9 +20,11 @@ import fetch_counterfact
 import fetch_model
 import tiny_model
 from faults import ROOT, Ended, onemask, refused, rule, snakemake
+from onemask.data.schemas import FACTS
 from onemask.figures.compose import save
 from onemask.io.files import read_table, write_table, write_text
 from onemask.io.tensor_files import write_checkpoint, write_tensors
+from onemask.measuring.schemas import PERPLEXITY
 
 FACT = {"prompt": "The country where {} is located is", "subject": "Kyoto", "target_new": "France", "target_true": "Japan"}
 HPARAMS = {"steps": 2, "templates": []}
@@ -60,7 +62,7 @@ def noise(count: int) -> np.ndarray:
 
 def a_large_table(path: Path) -> None:
     rows = pd.DataFrame({"case_id": range(300_000), "state": "edited", "nll": noise(300_000), "tokens": 1})
-    write_table(path, "perplexity", rows, {})
+    write_table(path, PERPLEXITY, rows, {})
 
 
 def a_large_figure(path: Path) -> None:
@@ -191,7 +193,7 @@ def test_the_pipeline_runs_in_such_a_folder(named):
     path.write_text(yaml.safe_dump(config | {"run": "names"}), encoding="utf-8")
     found = snakemake(named, path, "results/names/facts/train.parquet", project=named)
     assert found.code == 0, found.said
-    assert len(read_table(named / "results" / "names" / "facts" / "train.parquet", "facts")) == 80
+    assert len(read_table(named / "results" / "names" / "facts" / "train.parquet", FACTS)) == 80
 
 
 def test_the_command_works_in_such_a_folder(named, monkeypatch):

@@ -21,8 +21,10 @@ from onemask.figures import (
     mask_training,
     style,
 )
-from onemask.io import schemas
 from onemask.io.errors import OnemaskError
+from onemask.masking.schemas import MASK_STRUCTURE, MASK_TRAINING
+from onemask.measuring.schemas import DECOMPOSITION, REVERSAL
+from onemask.summaries.schemas import MEASURES
 
 LAYERS, LAYER, FACTS = 6, 2, 5
 RELATIONS = ("all", "P1412", "P17", "P103")
@@ -76,7 +78,7 @@ def kl() -> pd.DataFrame:
     states = {"edited": [1.0, 2.0, 4.0], "shared": [0.0, 0.1, 0.2], "random": [1.0, 1.5, 3.0]}
     table = pd.DataFrame([(state, value) for state, values in states.items() for value in values])
     table.columns = ["state", "kl"]
-    return table.reindex(columns=schemas.TABLES["reversal"].names)
+    return table.reindex(columns=REVERSAL.names)
 
 
 def keep() -> np.ndarray:
@@ -88,7 +90,7 @@ def structure() -> pd.DataFrame:
 
 
 def training() -> pd.DataFrame:
-    names = schemas.TABLES["mask_training"].names
+    names = MASK_TRAINING.names
     return pd.DataFrame({name: np.linspace(1, 0, 4) for name in names}).assign(epoch=range(4))
 
 
@@ -123,9 +125,8 @@ def curve(axes, label: str) -> np.ndarray:
 
 
 def test_builders_keep_to_the_schemas():
-    tables = {"decomposition": decomposition(), "measures": blocking(), "mask_structure": structure()}
-    for schema, table in tables.items():
-        assert set(table.columns) == set(schemas.TABLES[schema].names)
+    for schema, table in ((DECOMPOSITION, decomposition()), (MEASURES, blocking()), (MASK_STRUCTURE, structure())):
+        assert set(table.columns) == set(schema.names)
 
 
 @pytest.mark.parametrize("name", FIGURES)

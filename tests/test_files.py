@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 import torch
 
-from onemask.io import files, schemas
+from onemask.io import files
 from onemask.io.errors import OnemaskError
 from onemask.masking import masks
 from onemask.masking.masks import Mask
+from onemask.masking.schemas import MASK_STRUCTURE
+from onemask.measuring.schemas import PERPLEXITY
 
 ROWS = pd.DataFrame({"case_id": [1, 2], "state": ["edited", "shared"], "nll": [1.5, 2.5], "tokens": [10, 10]})
 SOURCE = {"seed": 3}
@@ -20,18 +22,18 @@ SOURCE = {"seed": 3}
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "perplexity.parquet"
-    files.write_table(path, "perplexity", ROWS, SOURCE)
+    files.write_table(path, PERPLEXITY, ROWS, SOURCE)
     return path
 
 
 def test_what_is_written_is_read(path):
-    pd.testing.assert_frame_equal(files.read_table(path, "perplexity"), ROWS)
-    assert files.read_provenance(path) == {"seed": 3, "schema": "perplexity", "schema_version": schemas.VERSION}
+    pd.testing.assert_frame_equal(files.read_table(path, PERPLEXITY), ROWS)
+    assert files.read_provenance(path) == {"seed": 3, "schema": "perplexity"}
 
 
 def test_equal_rows_make_equal_bytes(path):
     before = path.read_bytes()
-    files.write_table(path, "perplexity", ROWS, SOURCE)
+    files.write_table(path, PERPLEXITY, ROWS, SOURCE)
     assert path.read_bytes() == before
 
 
@@ -40,7 +42,7 @@ def test_equal_rows_make_equal_bytes(path):
 )
 def test_rows_of_another_schema_are_refused_and_leave_nothing(tmp_path, rows):
     with pytest.raises(OnemaskError, match="perplexity"):
-        files.write_table(tmp_path / "new.parquet", "perplexity", rows, SOURCE)
+        files.write_table(tmp_path / "new.parquet", PERPLEXITY, rows, SOURCE)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -58,7 +60,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(files.pq, "write_table", lambda *_, **__: full())
     with pytest.raises(OnemaskError, match="No space left.*Free the space"):
-        files.write_table(tmp_path / "new.parquet", "perplexity", ROWS, SOURCE)
+        files.write_table(tmp_path / "new.parquet", PERPLEXITY, ROWS, SOURCE)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -95,8 +97,8 @@ def test_a_random_mask_removes_as_many_weights_elsewhere():
 
 def test_structure_is_by_output_dimension_and_holds_the_mask_in_a_bit_a_weight(tmp_path):
     keep = masks.random_mask(torch.arange(8192) > 512, 0).view(2, 4096)
-    files.write_table(tmp_path / "s.parquet", "mask_structure", masks.structure(Mask(0, keep, torch.zeros(2, 4096))), {})
-    table = files.read_table(tmp_path / "s.parquet", "mask_structure")
+    files.write_table(tmp_path / "s.parquet", MASK_STRUCTURE, masks.structure(Mask(0, keep, torch.zeros(2, 4096))), {})
+    table = files.read_table(tmp_path / "s.parquet", MASK_STRUCTURE)
     assert table["pruned"].tolist() == pytest.approx((1 - keep.double().mean(1)).tolist())
     assert (np.stack(table["keep"]) == keep.numpy()).all()
     assert (tmp_path / "s.parquet").stat().st_size < 8192 / 8 + 3000
@@ -105,4 +107,4 @@ def test_structure_is_by_output_dimension_and_holds_the_mask_in_a_bit_a_weight(t
 def test_a_file_where_the_folder_should_be_is_said(tmp_path):
     (tmp_path / "results").write_text("in the way")
     with pytest.raises(OnemaskError, match="to write .*new.parquet"):
-        files.write_table(tmp_path / "results" / "new.parquet", "perplexity", ROWS, SOURCE)
+        files.write_table(tmp_path / "results" / "new.parquet", PERPLEXITY, ROWS, SOURCE)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from onemask.io.schemas import TABLES
+from onemask.measuring import schemas
 from onemask.summaries import tables
 from onemask.summaries.measures import (
     blocking_measures,
@@ -19,9 +19,10 @@ from onemask.summaries.measures import (
     pruned_measures,
     reversal_measures,
 )
+from onemask.summaries.schemas import MEASURES
 
 KEY = {"model": "m", "method": "rome"}
-COLUMNS = TABLES["measures"].names
+COLUMNS = MEASURES.names
 
 
 def tidy(rows: list[dict]) -> pd.DataFrame:
@@ -94,7 +95,7 @@ REVERSAL = [
 def reversal_table() -> pd.DataFrame:
     names = ["state", "relation_id", "logp_true", "logp_new", "logp_true_first", "logp_new_first", "top1", "kl"]
     frame = pd.DataFrame(REVERSAL, columns=names)
-    return frame.assign(case_id=[0, 1, 2] * 3, argmax=0)[TABLES["reversal"].names]
+    return frame.assign(case_id=[0, 1, 2] * 3, argmax=0)[schemas.REVERSAL.names]
 
 
 @pytest.mark.parametrize(

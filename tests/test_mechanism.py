@@ -11,8 +11,7 @@ from conftest import FACTS
 from onemask.io.batching import Journal
 from onemask.masking.masks import Mask
 from onemask.measuring import perplexity
-from onemask.measuring.mechanism import activations, attention, patching
-from onemask.measuring.mechanism.decomposition import decompose
+from onemask.measuring.mechanism import activations, attention, decomposition, patching
 from onemask.measuring.perplexity import collapse, mean_nll
 from onemask.measuring.reversal import reversal
 from onemask.measuring.states import in_state, shown
@@ -144,7 +143,10 @@ def test_a_mask_over_every_edited_layer_is_the_releases_and_not_ours(model):
 
 def test_as_released_reads_objects_without_their_space(model):
     edits = together(model)
-    ours, theirs = (decompose(model, FRAME, edits, states(model, edits)[:1], SMALL, released) for released in (False, True))
+    ours, theirs = (
+        decomposition.measure(model, FRAME, edits, states(model, edits)[:1], SMALL, as_released=released)
+        for released in (False, True)
+    )
     ids = torch.tensor([prompt_ids(model.tokenizer, FRAME.iloc[[0]])[0]])
     with torch.no_grad():
         logits = model.network(ids).logits[0, -1]

@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 
 from onemask.figures import attention, compose, figure05, figure13, figure14, patching, style
-from onemask.io import schemas
 from onemask.io.errors import OnemaskError
+from onemask.masking.schemas import MASK_STRUCTURE
+from onemask.measuring.schemas import ACTIVATIONS, ATTENTION, PATCHING
+from onemask.summaries.schemas import MEASURES
 from test_figures import axes_of, curve
 
 LAYERS, LAYER, DIMENSIONS, HEADS, FACTS = 6, 2, 24, 4, 7
@@ -123,9 +125,9 @@ def numbered(axes) -> bool:
 
 
 def test_builders_keep_to_the_schemas():
-    tables = {"activations": activations(), "mask_structure": structure(), "attention": attended(), "patching": patched()}
-    for schema, table in (tables | {"measures": pruning()}).items():
-        assert set(table.columns) == set(schemas.TABLES[schema].names)
+    tables = [(ACTIVATIONS, activations()), (MASK_STRUCTURE, structure()), (ATTENTION, attended()), (PATCHING, patched())]
+    for schema, table in [*tables, (MEASURES, pruning())]:
+        assert set(table.columns) == set(schema.names)
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -16,6 +16,7 @@ from onemask.io.errors import OnemaskError
 from onemask.io.files import read_table, write_table
 from onemask.summaries import paper
 from onemask.summaries.measures import single
+from onemask.summaries.schemas import MEASURES, PAPER_VS_OURS
 from test_measures import one, tidy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -133,8 +134,8 @@ def test_every_figure_has_a_row_that_is_blank_where_nothing_was_run(printed, tmp
     table = compared(printed, [measured(0.5, "small", **RSR | {"mask": "random"})], ["small"])
     assert len(table) == len(printed.values)
     assert table[["ours", "ci_low", "ci_high", "n", "difference"]].isna().all(axis=None) and set(table["within"]) == {""}
-    write_table(tmp_path / "t.parquet", "paper_vs_ours", table, {})
-    assert len(read_table(tmp_path / "t.parquet", "paper_vs_ours")) == len(table)
+    write_table(tmp_path / "t.parquet", PAPER_VS_OURS, table, {})
+    assert len(read_table(tmp_path / "t.parquet", PAPER_VS_OURS)) == len(table)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +248,7 @@ def test_pages_for_readers_show_the_table_under_its_caption(printed):
 def test_the_script_writes_every_file(tmp_path):
     for seed in (0, 1):
         rows = [measured(0.4, "small", 0.3, 0.5, seed, **RSR)]
-        write_table(tmp_path / f"{seed}.parquet", "measures", rows, {})
+        write_table(tmp_path / f"{seed}.parquet", MEASURES, rows, {})
     kinds = ("parquet", "csv", "md", "html", "caption")
     output = {kind: tmp_path / f"paper.{kind}" for kind in kinds}
     params = {"models": ["small"], "labels": {"small": "Small"}, "mask_settings": {"small": {"gamma": 0.6}}}
@@ -259,7 +260,7 @@ def test_the_script_writes_every_file(tmp_path):
         wildcards=Namedlist(),
     )
     compare_with_paper.main(smk)
-    assert one(read_table(output["parquet"], "paper_vs_ours"), model="small", item="table2")["ours"] == 0.4
+    assert one(read_table(output["parquet"], PAPER_VS_OURS), model="small", item="table2")["ours"] == 0.4
     shown = pd.read_csv(output["csv"], dtype=str, keep_default_na=False)
     assert one(shown, item="Training", quantity="setting gamma")["Small ours"] == "0.6"
     assert all("Small" in output[kind].read_text(encoding="utf-8") for kind in kinds[1:])

@@ -12,8 +12,11 @@ import yaml
 
 from conftest import snakemake
 from onemask.editors import tables as edit_tables
-from onemask.io import files, schemas
+from onemask.io import files
 from onemask.masking.masks import read_mask
+from onemask.measuring.schemas import DECOMPOSITION
+from onemask.summaries import schemas
+from onemask.summaries.schemas import MEASURES, PAPER_VS_OURS
 
 MASKED = "results/test/tiny-gpt2/rome/shared/seed0"
 TABLES = [
@@ -28,7 +31,7 @@ TABLES = [
 ]
 STUDIES = ["mask_shares", "training_size", "transfer", "layers", "blocking_shares"]
 FIGURES = [*(f"figure{number:02}" for number in range(3, 15)), "attention", "patching", "mask_training", *STUDIES[:4]]
-WAYS = {"measure_activations", "measure_patching", "draw_patching"}  # what reads the last position as decompose does
+WAYS = {"measure_activations", "measure_patching", "draw_patching"}  # what reads the last position as the decomposition does
 LAST_POSITION = {"figure03", "figure04", "figure05", "figure09", "figure10", "figure13"}
 PRUNING = {f"{stage}_pruning{part}" for stage in ("measure", "summarise") for part in ("", "_perplexity")} | {
     "pruning",
@@ -68,7 +71,7 @@ def changed(path: Path, change: Callable[[str], str]) -> Iterator[None]:
 
 
 def table(project: Path, name: str) -> pd.DataFrame:
-    return files.read_table(project / "results/test/tables" / f"{name}.parquet", "measures")
+    return files.read_table(project / "results/test/tables" / f"{name}.parquet", MEASURES)
 
 
 def value(frame: pd.DataFrame, **where: str) -> float:
@@ -82,7 +85,7 @@ def value(frame: pd.DataFrame, **where: str) -> float:
 @pytest.mark.parametrize("name", [*TABLES, *STUDIES])
 def test_each_table_is_tidy_and_readable(project, name):
     frame = table(project, name)
-    assert list(frame.columns) == schemas.TABLES["measures"].names
+    assert list(frame.columns) == MEASURES.names
     assert not frame.duplicated(["model", "method", "mask", "split", "seed", "metric", "relation"]).any()
     folder = project / "results/test/tables"
     assert len(pd.read_csv(folder / f"{name}.csv")) > 0
@@ -107,7 +110,7 @@ def test_the_report_holds_every_table_and_figure_and_needs_no_network(project):
 
 def test_provenance_is_in_the_file(project):
     found = files.read_provenance(project / "results/test/tiny-gpt2/rome/edits/test/P17.parquet")
-    assert found["schema"] == "edits" and found["schema_version"] == schemas.VERSION
+    assert found["schema"] == "edits"
     assert len(found["config_hash"]) == len(found["code_hash"]) == 64
     assert found["model"]["sha256"]["model.safetensors"] and found["versions"]["torch"].startswith("2.13.0")
 
@@ -187,14 +190,14 @@ def test_layers_have_energies_and_a_rank_correlation(project):
 
 
 def test_contributions_of_the_run_sum_to_the_same_logit_in_both_tokens_states(project):
-    parts = files.read_table(project / MASKED / "decomposition.parquet", "decomposition")
+    parts = files.read_table(project / MASKED / "decomposition.parquet", DECOMPOSITION)
     logits = parts.groupby(["state", "token", "case_id"])["exact"].sum().groupby(["state", "token"]).mean()
     assert logits["original", "true"] > logits["original", "new"]
     assert logits["edited", "new"] > logits["edited", "true"]
 
 
 def test_every_claim_has_a_verdict_for_both_methods(project):
-    found = files.read_table(project / "results/test/tables/claims.parquet", "claims")
+    found = files.read_table(project / "results/test/tables/claims.parquet", schemas.CLAIMS)
     assert found.groupby("method")["claim"].nunique().to_dict() == {"memit": 19, "rome": 28}
     assert set(found["verdict"]) <= {"supported", "not supported", "inconclusive"}
     where = found.set_index(["method", "claim"])
@@ -205,7 +208,7 @@ def test_every_claim_has_a_verdict_for_both_methods(project):
 
 
 def test_the_papers_figures_stand_beside_ours_and_never_in_one_cell(project):
-    found = files.read_table(project / "results/test/paper_vs_ours.parquet", "paper_vs_ours")
+    found = files.read_table(project / "results/test/paper_vs_ours.parquet", PAPER_VS_OURS)
     ours = found[found["model"] == "tiny-gpt2"]
     assert ours["paper"].isna().all() and ours["ours"].notna().all() and len(ours) > 60
     assert found.loc[found["model"] != "tiny-gpt2", "ours"].isna().all() and found["paper"].notna().sum() > 150
@@ -216,7 +219,7 @@ def test_a_figure_by_its_number_asks_for_what_it_needs_only(project):
     nothing = rules_to_run(project, "results/test/figures/figure09.pdf", "--forceall")
     assert nothing == {
         *("fetch_model", "fetch_corpus", "prepare_facts", "measure_knowledge", "make_templates", "measure_second_moments"),
-        *("edit_facts", "train_mask", "decompose", "figure09"),
+        *("edit_facts", "train_mask", "measure_decomposition", "figure09"),
     }
 
 
@@ -256,23 +259,23 @@ def test_easyedit_in_our_place_writes_the_same_file(project):
     ("module", "expected"),
     [
         ("figures/figure06.py", {"figure06", "report", "all"}),
-        ("patching.py", {"measure_patching", *MECHANISM, "draw_patching"}),
-        ("claims.py", CLAIMS - {"paper_vs_ours"}),
-        ("paper.py", {"paper_vs_ours", "report", "all"}),
+        ("measuring/mechanism/patching.py", {"measure_patching", *MECHANISM, "draw_patching"}),
+        ("summaries/claims.py", CLAIMS - {"paper_vs_ours"}),
+        ("summaries/paper.py", {"paper_vs_ours", "report", "all"}),
         ("figures/transfer.py", {"draw_transfer", "report", "all"}),
-        ("tables.py", {*TABLES, *STUDIES, *(f"draw_{name}" for name in STUDIES[:4]), "figure14", "claims", *PAGES}),
+        ("summaries/tables.py", {*TABLES, *STUDIES, *(f"draw_{name}" for name in STUDIES[:4]), "figure14", "claims", *PAGES}),
         ("editors/alphaedit.py", {"edit_facts", "summarise_editing", "editors", *PAGES}),
-        ("pruning.py", {*PRUNING, "mask_shares", "draw_mask_shares", *CLAIMS}),
-        ("decomposition.py", {"decompose", *WAYS, *LAST_POSITION, *MECHANISM}),
+        ("measuring/pruning.py", {*PRUNING, "mask_shares", "draw_mask_shares", *CLAIMS}),
+        ("measuring/mechanism/decomposition.py", {"measure_decomposition", *WAYS, *LAST_POSITION, *MECHANISM}),
     ],
 )
 def test_a_changed_module_reruns_what_stands_on_it_and_nothing_else(project, module, expected):
-    with changed(project / "workflow_scripts" / "onemask" / module, lambda content: content + "\n# changed\n"):
+    with changed(project / "workflow_scripts" / "onemask" / module, lambda content: content + "\nCHANGED = True\n"):
         assert rules_to_run(project) == expected
 
 
 def test_a_changed_look_of_all_figures_redraws_figures_alone(project):
-    with changed(project / "workflow_scripts/onemask/figures/style.py", lambda content: content + "\n# changed\n"):
+    with changed(project / "workflow_scripts/onemask/figures/style.py", lambda content: content + "\nCHANGED = True\n"):
         assert rules_to_run(project) == {*DRAWN, "report", "all"}
 
 
@@ -294,7 +297,7 @@ def test_another_mask_seed_trains_masks_and_measures_them_but_edits_nothing(proj
         "measure_reversal",
         "measure_perplexity",
         "measure_blocking",
-        "decompose",
+        "measure_decomposition",
         "figure07",
         "table2",
     } <= found
@@ -302,7 +305,7 @@ def test_another_mask_seed_trains_masks_and_measures_them_but_edits_nothing(proj
 
 
 def test_a_changed_rome_is_edited_anew_with_all_that_follows(project):
-    with changed(project / "workflow_scripts/onemask/editors/rome.py", lambda content: content + "\n# changed\n"):
+    with changed(project / "workflow_scripts/onemask/editors/rome.py", lambda content: content + "\nCHANGED = True\n"):
         found = rules_to_run(project)
         edited = jobs_to_run(project, "edit_facts")
     assert {"edit_facts", "summarise_editing", "train_mask", "measure_reversal", "measure_blocking", "figure07"} <= found
@@ -325,7 +328,7 @@ def test_what_only_other_figures_need_is_not_made_again(project):
     lost.unlink()
     try:
         assert rules_to_run(project, "results/test/figures/figure06.pdf", "results/test/tables/table2.md") == set()
-        assert "decompose" in rules_to_run(project, "results/test/figures/figure03.pdf", "--forcerun", "figure03")
+        assert "measure_decomposition" in rules_to_run(project, "results/test/figures/figure03.pdf", "--forcerun", "figure03")
     finally:
         lost.write_bytes(content)
         snakemake(project, "--touch")

@@ -11,8 +11,7 @@ from conftest import FACTS
 from onemask.io.batching import Journal
 from onemask.measuring import perplexity, pruning
 from onemask.measuring.key_energy import by_layer
-from onemask.measuring.mechanism import activations, attention, patching
-from onemask.measuring.mechanism.decomposition import decompose
+from onemask.measuring.mechanism import activations, attention, decomposition, patching
 from onemask.measuring.reversal import neighbours, reversal
 from onemask.measuring.update_magnitude import by_edit
 from onemask.model.edits import LayerEdits
@@ -55,7 +54,7 @@ MEASUREMENTS = {
     "knowledge": lambda model, edits, journal: knowledge(model, FRAME.assign(split="test"), ONE, journal),
     "reversal": look(reversal),
     "neighborhood": near,
-    "decompose": look(decompose),
+    "decomposition": look(decomposition.measure),
     "activations": look(activations.measure),
     "attention": look(attention.measure),
     "patching": look(patching.measure),

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from onemask.figures import compose, layers, mask_shares, style, training_size, transfer
-from onemask.io import schemas
 from onemask.io.errors import OnemaskError
+from onemask.summaries.schemas import MEASURES
 from test_figures import axes_of, curve
 
 METHODS = ("alphaedit", "memit", "rome")
@@ -21,7 +21,7 @@ def measures(*rows: tuple) -> pd.DataFrame:
         side: np.where(table["split"] == "all", np.nan, value + way) for side, way in (("ci_low", -0.04), ("ci_high", 0.03))
     }
     table = table.assign(model="m", seed=0, value=value, n=40, relation="all", **interval)
-    return table[schemas.TABLES["measures"].names]
+    return table[MEASURES.names]
 
 
 def shares() -> pd.DataFrame:

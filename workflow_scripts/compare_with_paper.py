@@ -3,15 +3,16 @@
 import job
 from onemask.io.files import read_tables, write_table, write_text
 from onemask.summaries import paper
+from onemask.summaries.schemas import MEASURES, PAPER_VS_OURS
 
 
 def main(smk):
     printed = paper.read(smk.input.values)
-    measures, models = read_tables(smk.input.measures, "measures"), list(smk.params.models)
+    measures, models = read_tables(smk.input.measures, MEASURES), list(smk.params.models)
     table = paper.compare(printed.values, measures, models, smk.params.mask_settings)
     labels = printed.labels | smk.params.labels
     shown, caption = paper.wide(table, models, labels, printed.words), paper.caption(printed, models, labels)
-    write_table(smk.output.parquet, "paper_vs_ours", table, job.provenance(smk))
+    write_table(smk.output.parquet, PAPER_VS_OURS, table, job.provenance(smk))
     write_text(smk.output.csv, shown.to_csv(index=False))
     write_text(smk.output.md, paper.markdown(shown, caption))
     write_text(smk.output.html, paper.html(shown))

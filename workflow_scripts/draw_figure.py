@@ -9,22 +9,12 @@ from onemask.io.files import read_table, write_text
 from onemask.summaries.captions import figure_samples
 from onemask.summaries.mechanism import contributions
 
-SCHEMAS = {
-    "blocking": "measures",
-    "reversal": "measures",
-    "perplexity": "measures",
-    "pruning": "measures",
-    "studies": "measures",
-    "kl": "reversal",
-    "structure": "mask_structure",
-    "training": "mask_training",
-}
 BY_LAYER = {"decomposition", "activations", "attention", "patching"}  # drawn with the edited layers marked
 
 
-def of_row(row, kind, path, released):
+def of_row(row, kind, path, schema, released):
     """A figure's arguments for one row from one of its files."""
-    table = read_table(path, SCHEMAS.get(kind, kind))
+    table = read_table(path, schema)
     if kind == "reversal":
         table = table[table["split"].isin([row["split"], "all"])]
     if kind == "studies":
@@ -35,16 +25,16 @@ def of_row(row, kind, path, released):
     )
 
 
-def arguments(smk):
-    """The figure's arguments by row, as "model, method"."""
+def arguments(smk, schemas):
+    """The figure's arguments by row, as "model, method"; schemas: of the tables that it is drawn from."""
     rows = {f"{row['label']}, {row['title']}": row for row in smk.params.rows}
     if "study" in smk.input.keys():
-        table = read_table(smk.input.study, "measures").query("relation == 'all'")
+        table = read_table(smk.input.study, schemas["study"]).query("relation == 'all'")
         return {row["label"]: {"measures": table[table["model"] == row["model"]]} for row in rows.values()}
     found = {name: {} for name in rows}
     for kind, paths in smk.input.items():
         for (name, row), path in zip(rows.items(), paths, strict=True):
-            found[name] |= of_row(row, kind, path, smk.params.as_released)
+            found[name] |= of_row(row, kind, path, schemas[kind], smk.params.as_released)
     return found
 
 
@@ -56,7 +46,7 @@ def record(smk, tables):
 
 def main(smk):
     module = importlib.import_module(f"onemask.figures.{smk.params.name}")
-    tables = arguments(smk)
+    tables = arguments(smk, module.TABLES)
     size, rc = smk.params.style.get("size", module.SIZE), smk.params.style.get("rc", {})
     figure = compose(module.draw, tables, size, rc)
     save(figure, smk.output.pdf, rc)

@@ -3,6 +3,7 @@
 import job
 from onemask.io.files import read_tables, write_table, write_text
 from onemask.summaries import claims, claims_page
+from onemask.summaries.schemas import CLAIMS
 from onemask.summaries.tables import STYLE, markdown, page
 
 NOTE = (
@@ -14,10 +15,10 @@ NOTE = (
 
 
 def main(smk):
-    table = claims.judge(read_tables(smk.input.claims, "claims"))
+    table = claims.judge(read_tables(smk.input.claims, CLAIMS))
     shown = claims_page.wide(table)
     found = claims_page.summary(table)
-    write_table(smk.output.parquet, "claims", table, job.provenance(smk))
+    write_table(smk.output.parquet, CLAIMS, table, job.provenance(smk))
     write_text(smk.output.csv, shown.to_csv(index=False))
     caption = f"**Claims of the paper.** {found} {NOTE}\n"
     write_text(smk.output.md, markdown(shown, caption))

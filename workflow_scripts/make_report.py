@@ -10,6 +10,7 @@ import job
 from onemask.io.errors import OnemaskError
 from onemask.io.files import read_table, replacing, write_text
 from onemask.summaries.captions import figure_caption
+from onemask.summaries.schemas import CLAIMS
 
 
 def caption(name, text, record):
@@ -24,7 +25,7 @@ def main(smk):
     for (name, text), path in zip(smk.params.captions.items(), smk.output.captions, strict=True):
         record = json.loads(Path(path).with_suffix(".json").read_text(encoding="utf-8"))
         write_text(path, caption(name, text, record))
-    claims = read_table(smk.input.claims, "claims")
+    claims = read_table(smk.input.claims, CLAIMS)
     metadata = Path(smk.log[0]).with_suffix(".yaml")  # with any, the report's first page is the claims alone
     write_text(metadata, f"Claims: {len(claims)}\n")
     with replacing(smk.output.html) as temporary:

@@ -3,11 +3,12 @@
 import job
 from onemask.io.files import read_tables, write_table, write_text
 from onemask.summaries import tables
+from onemask.summaries.schemas import MEASURES
 
 
 def main(smk):
-    table = tables.select(read_tables(smk.input.measures, "measures"), smk.params.name)
-    write_table(smk.output.parquet, "measures", table, job.provenance(smk))
+    table = tables.select(read_tables(smk.input.measures, MEASURES), smk.params.name)
+    write_table(smk.output.parquet, MEASURES, table, job.provenance(smk))
     shown, caption = tables.wide(table, smk.params.name), tables.caption(table, smk.params.name, smk.params.as_released)
     write_text(smk.output.csv, shown.to_csv(index=False))
     write_text(smk.output.html, tables.page(shown, caption))

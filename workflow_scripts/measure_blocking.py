@@ -1,8 +1,10 @@
 """Edit test facts again, under the active mask."""
 
 import job
+from onemask.data.schemas import FACTS
 from onemask.editors.base import Task
 from onemask.editors.run import edit
+from onemask.editors.schemas import TEMPLATES
 from onemask.editors.second_moment import read_second_moments
 from onemask.editors.tables import join_facts, layer_edits, read_edits
 from onemask.editors.templates import choose
@@ -10,15 +12,16 @@ from onemask.io.batching import Journal
 from onemask.io.files import read_table, write_table
 from onemask.masking.masks import read_mask
 from onemask.measuring.blocking import block
+from onemask.measuring.schemas import BLOCKING
 from onemask.model.models import load_model
 
 
 def main(smk):
     model = load_model(smk.input.model, smk.params.device, smk.params.dtype)
     table = read_edits([smk.input.edits])
-    facts, edits = join_facts(read_table(smk.input.facts, "facts"), table), layer_edits(table, model)
+    facts, edits = join_facts(read_table(smk.input.facts, FACTS), table), layer_edits(table, model)
     source = job.provenance(smk, model.info)
-    templates = choose(read_table(smk.input.templates, "templates"), smk.params.settings["templates"])
+    templates = choose(read_table(smk.input.templates, TEMPLATES), smk.params.settings["templates"])
     moments = read_second_moments(smk.input.moments, model, smk.params.layers)
     keep = read_mask(smk.input.mask, model, edits).keep.to(edits.device)
     with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
@@ -31,7 +34,7 @@ def main(smk):
             lambda task: edit(task, smk.params.method, smk.params.settings),
             smk.params.batch_tokens,
         )
-        write_table(smk.output.blocking, "blocking", blocked, source)
+        write_table(smk.output.blocking, BLOCKING, blocked, source)
 
 
 job.run(globals(), main)

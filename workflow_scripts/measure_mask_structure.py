@@ -3,10 +3,11 @@
 import job
 from onemask.io.files import write_table
 from onemask.masking.masks import read_mask, structure
+from onemask.masking.schemas import MASK_STRUCTURE
 
 
 def main(smk):
-    write_table(smk.output.structure, "mask_structure", structure(read_mask(smk.input.mask)), job.provenance(smk))
+    write_table(smk.output.structure, MASK_STRUCTURE, structure(read_mask(smk.input.mask)), job.provenance(smk))
 
 
 job.run(globals(), main, torch_threads=False)

@@ -2,11 +2,13 @@
 
 import job
 from onemask.data.corpus import windows
+from onemask.data.schemas import CORPUS
 from onemask.editors.tables import layer_edits, read_edits
 from onemask.io.batching import Journal
 from onemask.io.files import read_table, write_table
 from onemask.masking.masks import read_mask
 from onemask.measuring.perplexity import measure, sampled_cases
+from onemask.measuring.schemas import PERPLEXITY
 from onemask.measuring.states import states_of
 from onemask.model.models import load_model
 
@@ -20,11 +22,11 @@ def main(smk):
     edits = layer_edits(table, model)
     mask = read_mask(smk.input.mask, model, edits)
     states = states_of(edits, mask, smk.wildcards.mask, smk.params.random, seed)
-    text = windows(model.tokenizer, read_table(smk.input.corpus, "corpus"), "perplexity", smk.params.tokens, smk.params.window)
+    text = windows(model.tokenizer, read_table(smk.input.corpus, CORPUS), "perplexity", smk.params.tokens, smk.params.window)
     source, progress = job.provenance(smk, model.info), job.Progress(table["case_id"].nunique(), "edits")
     with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
         measured = measure(model, text, table, edits, states, journal, progress)
-        write_table(smk.output.perplexity, "perplexity", measured, source)
+        write_table(smk.output.perplexity, PERPLEXITY, measured, source)
 
 
 job.run(globals(), main)

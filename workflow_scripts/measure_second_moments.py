@@ -4,6 +4,7 @@ from pathlib import Path
 
 import job
 from onemask.data.corpus import windows
+from onemask.data.schemas import CORPUS
 from onemask.editors.second_moment import measure, write_second_moments
 from onemask.io.files import read_table
 from onemask.model.models import load_model
@@ -11,7 +12,7 @@ from onemask.model.models import load_model
 
 def main(smk):
     model = load_model(smk.input.model, smk.params.device, smk.params.dtype)
-    text = windows(model.tokenizer, read_table(smk.input.corpus, "corpus"), "statistics", smk.params.tokens, smk.params.window)
+    text = windows(model.tokenizer, read_table(smk.input.corpus, CORPUS), "statistics", smk.params.tokens, smk.params.window)
     source, checkpoint = job.provenance(smk, model.info), Path(smk.output.moments + ".checkpoint")
     moments = measure(
         model,

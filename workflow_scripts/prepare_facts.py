@@ -3,6 +3,7 @@
 import job
 from onemask.data import counterfact as records
 from onemask.data import facts
+from onemask.data.schemas import FACTS
 from onemask.io.files import write_table
 
 
@@ -24,7 +25,7 @@ def main(smk):
         )
         facts.refuse_leaks(splits)
     for split, path in zip(smk.params.split_names, smk.output.facts, strict=True):
-        write_table(path, "facts", splits[split], job.provenance(smk))
+        write_table(path, FACTS, splits[split], job.provenance(smk))
 
 
 job.run(globals(), main, torch_threads=False)

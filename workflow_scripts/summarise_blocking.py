@@ -2,13 +2,15 @@
 
 import job
 from onemask.io.files import read_tables, write_table
+from onemask.measuring.schemas import BLOCKING
 from onemask.summaries.measures import blocking_measures
+from onemask.summaries.schemas import MEASURES
 
 
 def main(smk):
     key = {"model": smk.wildcards.model, "method": smk.wildcards.method}
-    table = blocking_measures(read_tables(smk.input.blocking, "blocking"), smk.wildcards.mask, int(smk.wildcards.seed), **key)
-    write_table(smk.output.measures, "measures", table, job.provenance(smk))
+    table = blocking_measures(read_tables(smk.input.blocking, BLOCKING), smk.wildcards.mask, int(smk.wildcards.seed), **key)
+    write_table(smk.output.measures, MEASURES, table, job.provenance(smk))
 
 
 job.run(globals(), main, torch_threads=False)

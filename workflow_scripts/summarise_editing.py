@@ -1,15 +1,17 @@
 """From edits to success by method, split and relation, with intervals."""
 
 import job
+from onemask.editors.schemas import EDITS
 from onemask.io.files import read_tables, write_table
 from onemask.summaries.measures import editing_measures
+from onemask.summaries.schemas import MEASURES
 
 
 def main(smk):
     key = {"model": smk.wildcards.model, "method": smk.wildcards.method}
-    table = read_tables(smk.input.edits, "edits")
+    table = read_tables(smk.input.edits, EDITS)
     rows = editing_measures(table, smk.wildcards.split, smk.params.seed, **key)
-    write_table(smk.output.measures, "measures", rows, job.provenance(smk))
+    write_table(smk.output.measures, MEASURES, rows, job.provenance(smk))
 
 
 job.run(globals(), main, torch_threads=False)

@@ -2,13 +2,15 @@
 
 import job
 from onemask.io.files import read_table, write_table
+from onemask.measuring.schemas import KEY_ENERGY, REVERSAL
 from onemask.summaries.measures import single
+from onemask.summaries.schemas import MEASURES
 from onemask.summaries.studies import layer_correlation
 
 
 def main(smk):
     seed, model = int(smk.wildcards.seed), smk.wildcards.model
-    energy = read_table(smk.input.energy, "key_energy").set_index("layer")
+    energy = read_table(smk.input.energy, KEY_ENERGY).set_index("layer")
     layers = dict(zip(smk.params.layers, smk.params.methods, strict=True))
     where = {"model": model, "mask": "none", "split": "all"}
     rows = [
@@ -16,10 +18,10 @@ def main(smk):
         for layer, method in layers.items()
         for metric in ("common_energy", "cosine")
     ]
-    tables = {layer: read_table(path, "reversal") for layer, path in zip(layers, smk.input.reversal, strict=True)}
+    tables = {layer: read_table(path, REVERSAL) for layer, path in zip(layers, smk.input.reversal, strict=True)}
     key = {"model": model, "method": smk.wildcards.method}
     rows += layer_correlation(energy["common_energy"], tables, smk.params.mask, seed, **key)
-    write_table(smk.output.measures, "measures", rows, job.provenance(smk))
+    write_table(smk.output.measures, MEASURES, rows, job.provenance(smk))
 
 
 job.run(globals(), main, torch_threads=False)

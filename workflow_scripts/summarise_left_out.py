@@ -5,7 +5,9 @@ import numpy as np
 import job
 from onemask.io.files import read_table, write_table
 from onemask.masking.masks import read_mask
+from onemask.measuring.schemas import REVERSAL
 from onemask.summaries import measures
+from onemask.summaries.schemas import MEASURES
 from onemask.summaries.studies import left_out
 
 
@@ -13,9 +15,9 @@ def main(smk):
     seed, key = int(smk.wildcards.seed), {"model": smk.wildcards.model, "method": smk.wildcards.method}
     masks = [read_mask(path) for path in smk.input.masks]
     rows = measures.pruned_measures({"left_out": float(np.mean([mask.pruned for mask in masks]))}, seed, **key)
-    table = left_out([read_table(path, "reversal") for path in smk.input.reversal])
+    table = left_out([read_table(path, REVERSAL) for path in smk.input.reversal])
     rows += measures.reversal_measures(table, smk.params.test_split, seed, **key)
-    write_table(smk.output.measures, "measures", rows, job.provenance(smk))
+    write_table(smk.output.measures, MEASURES, rows, job.provenance(smk))
 
 
 job.run(globals(), main, torch_threads=False)

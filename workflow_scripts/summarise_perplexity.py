@@ -2,13 +2,15 @@
 
 import job
 from onemask.io.files import read_table, write_table
+from onemask.measuring.schemas import PERPLEXITY
 from onemask.summaries.measures import perplexity_measures
+from onemask.summaries.schemas import MEASURES
 
 
 def main(smk):
     key = {"model": smk.wildcards.model, "method": smk.wildcards.method}
-    table = perplexity_measures(read_table(smk.input.perplexity, "perplexity"), int(smk.wildcards.seed), **key)
-    write_table(smk.output.measures, "measures", table, job.provenance(smk))
+    table = perplexity_measures(read_table(smk.input.perplexity, PERPLEXITY), int(smk.wildcards.seed), **key)
+    write_table(smk.output.measures, MEASURES, table, job.provenance(smk))
 
 
 job.run(globals(), main, torch_threads=False)

@@ -4,18 +4,20 @@ import pandas as pd
 
 import job
 from onemask.io.files import read_table, write_table
+from onemask.measuring.schemas import REVERSAL
 from onemask.summaries import measures
 from onemask.summaries.mechanism import reached
+from onemask.summaries.schemas import MEASURES
 
 
 def main(smk):
     key, seed = {"model": smk.wildcards.model, "method": smk.wildcards.method}, int(smk.wildcards.seed)
-    table = read_table(smk.input.reversal, "reversal")
+    table = read_table(smk.input.reversal, REVERSAL)
     pruned = {state: float(state.rpartition("-")[2]) / 100 for state in table["state"].unique()}
     rows = measures.pruned_measures(pruned, seed, **key)
     rows += measures.reversal_measures(table, smk.params.test_split, seed, **key)
     rows += reached(pd.DataFrame(rows), 0.9, smk.params.test_split, seed, **key)
-    write_table(smk.output.measures, "measures", rows, job.provenance(smk))
+    write_table(smk.output.measures, MEASURES, rows, job.provenance(smk))
 
 
 job.run(globals(), main, torch_threads=False)

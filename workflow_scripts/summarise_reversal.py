@@ -4,14 +4,16 @@ import job
 from onemask.io.files import read_table, write_table
 from onemask.masking.masks import read_mask
 from onemask.masking.names import MAIN
+from onemask.measuring.schemas import REVERSAL
 from onemask.summaries import measures
+from onemask.summaries.schemas import MEASURES
 
 
 def main(smk):
     wildcards, seed = smk.wildcards, int(smk.wildcards.seed)
     key = {"model": wildcards.model, "method": wildcards.method}
     mask = read_mask(smk.input.mask)
-    tables = {split: read_table(path, "reversal") for split, path in zip(smk.params.split_names, smk.input.reversal, strict=True)}
+    tables = {split: read_table(path, REVERSAL) for split, path in zip(smk.params.split_names, smk.input.reversal, strict=True)}
     covered = set().union(*(table["state"] for table in tables.values())) - {"original", "edited", "clipped"}
     pruned = {state: 1.0 if state == "layer_zeroed" else mask.pruned for state in sorted(covered)}
     rows = measures.pruned_measures(pruned, seed, **key)
@@ -23,8 +25,8 @@ def main(smk):
     if wildcards.mask == MAIN:
         rows += measures.confidence_measures(tables[test], test, seed, **key)
     for path in smk.input.neighborhood:
-        rows += measures.neighborhood_measures(read_table(path, "reversal"), test, seed, **key)
-    write_table(smk.output.measures, "measures", rows, job.provenance(smk))
+        rows += measures.neighborhood_measures(read_table(path, REVERSAL), test, seed, **key)
+    write_table(smk.output.measures, MEASURES, rows, job.provenance(smk))
 
 
 job.run(globals(), main, torch_threads=False)

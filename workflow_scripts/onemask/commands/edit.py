@@ -14,6 +14,7 @@ from onemask.data.user_facts import read_own_facts
 from onemask.editors import module_file
 from onemask.editors.base import Task
 from onemask.editors.run import edit as edit_facts
+from onemask.editors.schemas import EDITS
 from onemask.editors.second_moment import SecondMoment, measure, read_second_moments, write_second_moments
 from onemask.editors.tables import edits_table, read_edits, stack_layers
 from onemask.editors.templates import choose, make_templates
@@ -160,7 +161,7 @@ def edit(given: argparse.Namespace) -> None:
     with Journal.beside(given.out, [source, facts.to_json(), moment_hashes]) as journal:
         task = Task(model, facts.to_dict("records"), templates, moments, journal, Progress(len(facts), "edits"))
         table = edits_table(model, facts, edit_facts(task, given.method, settings), entry["together"], SCORING_TOKENS)
-        write_table(given.out, "edits", table, source)
+        write_table(given.out, EDITS, table, source)
     print(success_by_fact(facts, table))
 
 

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from onemask.editors.base import Edited
-from onemask.io.errors import OnemaskError, reason
+from onemask.editors.schemas import EDITS
+from onemask.io.errors import EDIT_AGAIN, OnemaskError, reason
 from onemask.io.files import read_tables
 from onemask.model.edits import BatchEdit, FactoredEdits, LayerEdits, applied
 from onemask.model.models import Model
 from onemask.model.scoring import Scores, fact_batches, probe, score
 
 FAILURE = "loss not finite"
-AGAIN = "Make the edits again."
 
 
 def score_facts(
@@ -67,7 +67,7 @@ def edits_table(model: Model, facts: pd.DataFrame, edited: Edited, together: boo
 
 def read_edits(paths: Sequence[str | Path]) -> pd.DataFrame:
     """The edits of several `edits` files without the failed ones, which are logged; OnemaskError when none is left."""
-    table = read_tables(paths, "edits")
+    table = read_tables(paths, EDITS)
     failed = table.loc[table["failure"] != "", "case_id"].unique()
     if len(failed):
         logging.warning("%d failed edits are left out: cases %s", len(failed), failed[:10].tolist())
@@ -82,7 +82,7 @@ def _stacked(ranks: list[pd.DataFrame], facts: np.ndarray, name: str) -> Tensor:
     try:
         return torch.stack([torch.from_numpy(np.stack(part.loc[facts, name].to_list())) for part in ranks], dim=1)
     except (KeyError, TypeError, ValueError) as error:
-        raise OnemaskError(f"factors {name} of every edit, equally long", reason(error), AGAIN) from error
+        raise OnemaskError(f"factors {name} of every edit, equally long", reason(error), EDIT_AGAIN) from error
 
 
 def stack_layers(table: pd.DataFrame, model: Model | None = None) -> list[FactoredEdits]:
@@ -97,10 +97,10 @@ def stack_layers(table: pd.DataFrame, model: Model | None = None) -> list[Factor
     for layer, rows in table.groupby("layer"):
         ranks = [part.set_index("case_id") for _, part in rows.groupby("component")]
         if any(len(part) != len(facts) for part in ranks):
-            raise OnemaskError(f"{len(facts)} facts in layer {layer}", f"{len(rows)} rows", AGAIN)
+            raise OnemaskError(f"{len(facts)} facts in layer {layer}", f"{len(rows)} rows", EDIT_AGAIN)
         u, r = (_stacked(ranks, facts, name) for name in ("u", "r"))
         if not (torch.isfinite(u).all() and torch.isfinite(r).all()):
-            raise OnemaskError("finite edits", "NaN or infinity", AGAIN)
+            raise OnemaskError("finite edits", "NaN or infinity", EDIT_AGAIN)
         if model is not None and (r.shape[2], u.shape[2]) != (model.d_model, model.d_mlp):
             raise OnemaskError(
                 f"edits of a {model.d_model} x {model.d_mlp} matrix",
@@ -128,7 +128,7 @@ def join_facts(facts: pd.DataFrame, edits: pd.DataFrame) -> pd.DataFrame:
     cases = edits["case_id"].unique()
     missing = set(cases) - set(facts["case_id"])
     if missing:
-        raise OnemaskError("edits of these facts", f"unknown cases {', '.join(map(str, sorted(missing)[:5]))}", AGAIN)
+        raise OnemaskError("edits of these facts", f"unknown cases {', '.join(map(str, sorted(missing)[:5]))}", EDIT_AGAIN)
     return facts.set_index("case_id", drop=False).loc[cases].reset_index(drop=True)
 
 

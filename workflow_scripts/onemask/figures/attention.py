@@ -14,8 +14,10 @@ from matplotlib.ticker import MaxNLocator
 from onemask.figures import style
 from onemask.figures.compose import legend
 from onemask.figures.figure05 import STATES, mark_rows
+from onemask.measuring.schemas import ATTENTION
 
 SIZE = (style.TEXT, 2.6)
+TABLES = {"attention": ATTENTION}
 MAP = "RdBu_r"
 TOP = 3
 RIM = [withStroke(linewidth=1.5, foreground="white")]  # to be seen on dark cells

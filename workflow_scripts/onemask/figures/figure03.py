@@ -10,8 +10,10 @@ from matplotlib.ticker import MaxNLocator
 
 from onemask.figures import style
 from onemask.figures.compose import legend
+from onemask.measuring.schemas import DECOMPOSITION
 
 SIZE = (style.TEXT, 4.2)
+TABLES = {"decomposition": DECOMPOSITION}
 SERIES = {"original": ("original", "true"), "edited": ("edited", "new"), "edited_true": ("edited", "true")}
 FACTS = {"true": "original fact", "new": "edited fact"}
 

@@ -8,8 +8,10 @@ from matplotlib.figure import SubFigure
 from onemask.figures import style
 from onemask.figures.compose import legend
 from onemask.figures.figure03 import layer_panel
+from onemask.measuring.schemas import DECOMPOSITION
 
 SIZE = (style.TEXT, 2.3)
+TABLES = {"decomposition": DECOMPOSITION}
 SERIES = {"original": ("original", "true"), "edited": ("edited", "new"), "shared": ("shared", "true")}
 
 

@@ -13,8 +13,10 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from onemask.figures import style
+from onemask.measuring.schemas import ACTIVATIONS
 
 SIZE = (style.TEXT, 3.3)
+TABLES = {"activations": ACTIVATIONS}
 STATES = ("original", "edited", "shared")
 MAPS = {"activation": "magma_r", "difference": "viridis_r"}  # light to dark, so they read in grey
 CELLS = 300  # across a panel: about one a pixel of the PNG, so that no outlier is lost

@@ -5,8 +5,10 @@ from matplotlib.figure import SubFigure
 
 from onemask.figures import style
 from onemask.figures.compose import legend
+from onemask.summaries.schemas import MEASURES
 
 SIZE = (style.TEXT, 3.6)
+TABLES = {"blocking": MEASURES}
 MASKS = {"none": "unmasked", "masked": "masked", "masked_weights": "masked_weights", "masked_after": "masked_after"}
 METRICS = {"success": "success, P(o*) > P(o)", "token_accuracy": "token accuracy"}
 

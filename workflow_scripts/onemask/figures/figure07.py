@@ -7,8 +7,11 @@ from matplotlib.figure import SubFigure
 
 from onemask.figures import style
 from onemask.figures.compose import legend
+from onemask.measuring.schemas import REVERSAL
+from onemask.summaries.schemas import MEASURES
 
 SIZE = (style.TEXT, 4.7)
+TABLES = {"reversal": MEASURES, "perplexity": MEASURES, "kl": REVERSAL}
 MASKS = {"none": "edited", "shared": "shared", "random": "random"}
 REFERENCES = ("original", "layer_zeroed")
 KL_STATES = ("edited", "shared", "random")

@@ -2,6 +2,6 @@
 layer.
 """
 
-from onemask.figures.figure07 import SIZE, draw
+from onemask.figures.figure07 import SIZE, TABLES, draw
 
-__all__ = ["SIZE", "draw"]
+__all__ = ["SIZE", "TABLES", "draw"]

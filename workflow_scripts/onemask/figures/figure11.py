@@ -5,8 +5,10 @@ import pandas as pd
 from matplotlib.figure import SubFigure
 
 from onemask.figures import style
+from onemask.masking.schemas import MASK_STRUCTURE
 
 SIZE = (style.TEXT, 3.0)
+TABLES = {"structure": MASK_STRUCTURE}
 
 
 def draw(subfigure: SubFigure, structure: pd.DataFrame) -> None:

@@ -6,9 +6,11 @@ from matplotlib.figure import SubFigure
 from matplotlib.ticker import PercentFormatter
 
 from onemask.figures import style
+from onemask.masking.schemas import MASK_STRUCTURE
 from onemask.summaries.mechanism import TOP
 
 SIZE = (style.COLUMN, 2.4)
+TABLES = {"structure": MASK_STRUCTURE}
 
 
 def _label_top(axes: Axes, structure: pd.DataFrame) -> None:

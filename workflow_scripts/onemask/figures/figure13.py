@@ -10,9 +10,12 @@ from matplotlib.ticker import MaxNLocator
 from onemask.figures import style
 from onemask.figures.compose import legend
 from onemask.figures.figure05 import STATES
+from onemask.masking.schemas import MASK_STRUCTURE
+from onemask.measuring.schemas import ACTIVATIONS
 from onemask.summaries.mechanism import most_pruned
 
 SIZE = (style.TEXT, 1.9)
+TABLES = {"activations": ACTIVATIONS, "structure": MASK_STRUCTURE}
 
 
 def _trajectory(axes: Axes, activations: pd.DataFrame, state: str, dimension: int) -> None:

@@ -8,8 +8,10 @@ from matplotlib.figure import SubFigure
 from onemask.figures import style
 from onemask.figures.compose import legend
 from onemask.figures.mask_shares import CRITERIA, FILLS, MARKERS, TRAINED, whiskers
+from onemask.summaries.schemas import MEASURES
 
 SIZE = (style.TEXT, 2.7)
+TABLES = {"pruning": MEASURES, "reversal": MEASURES, "studies": MEASURES}
 NAMES = {"update": "update", "magnitude": "weight", "columns": "column norm", "activation": "activation"}
 TITLES = {"zero": "pruned weights set to zero", "original": "pruned weights restored"}
 GOAL = 0.9

@@ -8,8 +8,10 @@ from matplotlib.figure import SubFigure
 from onemask.figures import style
 from onemask.figures.compose import legend
 from onemask.figures.mask_shares import whiskers
+from onemask.summaries.schemas import MEASURES
 
 SIZE = (style.TEXT, 2.9)
+TABLES = {"study": MEASURES}
 LAYER = r"-layer(\d+)$"
 UNTRAINED = ("none", "original", "random", "layer_zeroed")
 # metric and mask -> label, state whose look it takes, marker

@@ -8,8 +8,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from onemask.figures import style
+from onemask.summaries.schemas import MEASURES
 
 SIZE = (style.TEXT, 3.7)
+TABLES = {"study": MEASURES}
 PANELS = {("rsr", "test"): "reversal success rate", ("top1", "test"): "Top-1 overlap", ("perplexity", "perplexity"): "perplexity"}
 TRAINED = {"sigmoid": "o", "hard-concrete": "s", "topk": "^"}
 CRITERIA = {"update": "D", "magnitude": "v", "columns": "<", "activation": ">"}

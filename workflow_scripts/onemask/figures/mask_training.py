@@ -6,8 +6,10 @@ from matplotlib.figure import SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from onemask.figures import style
+from onemask.masking.schemas import MASK_TRAINING
 
 SIZE = (style.TEXT, 2.6)
+TABLES = {"training": MASK_TRAINING}
 # column of `mask_training` -> label, state whose look it takes
 LOSSES = {
     "loss": ("total", "random"),

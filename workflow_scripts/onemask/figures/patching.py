@@ -11,8 +11,10 @@ from scipy.stats import binomtest
 
 from onemask.figures import style
 from onemask.figures.compose import legend
+from onemask.measuring.schemas import PATCHING
 
 SIZE = (style.TEXT, 2.4)
+TABLES = {"patching": PATCHING}
 COMPONENTS = ("attention", "mlp", "both")
 PANELS = {"returned": "original fact returns, share", "top1": "Top-1 as the original's, share"}
 

@@ -8,8 +8,10 @@ from matplotlib.ticker import NullLocator
 
 from onemask.figures import style
 from onemask.figures.compose import legend
+from onemask.summaries.schemas import MEASURES
 
 SIZE = (style.TEXT, 2.5)
+TABLES = {"study": MEASURES}
 PANELS = {"rsr": "reversal success rate", "top1": "Top-1 overlap"}
 REFERENCES = ("original", "random")
 NEAR = 0.1  # of the axis: two numbers closer than this would run into each other

@@ -8,8 +8,10 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from onemask.figures import style
+from onemask.summaries.schemas import MEASURES
 
 SIZE = (style.COLUMN, 3.0)
+TABLES = {"study": MEASURES}
 METHODS = {"rome": "ROME", "r-rome": "r-ROME", "memit": "MEMIT", "emmet": "EMMET", "alphaedit": "AlphaEdit", "ft-l": "FT-L"}
 CONTROLS = {"random": style.labels["random"], "none": style.labels["unmasked"]}
 TEST_SPLITS = ("test", "memit_test")  # of methods that edit each fact alone, and of those that edit all at once

@@ -2,6 +2,10 @@
 
 import textwrap
 
+# advice that several rooms give
+REMAKE = "Correct the path, or delete the damaged file and run again to remake it."
+EDIT_AGAIN = "Make the edits again."
+
 
 class OnemaskError(Exception):
     """Bad input or a broken promise, said in one line: what was expected, what was found, what to do."""

@@ -13,11 +13,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from onemask.io import schemas
-from onemask.io.errors import OnemaskError, reason
+from onemask.io.errors import REMAKE, OnemaskError, reason
+from onemask.io.schema import Schema
 
 METADATA_KEY = b"onemask"
-REMAKE = "Correct the path, or delete the damaged file and run again to remake it."
 PACKAGES = ("torch", "transformers", "numpy", "pandas", "pyarrow", "scipy")
 
 
@@ -70,21 +69,20 @@ def installed_versions() -> dict[str, str]:
     return versions
 
 
-def write_table(path: str | Path, schema: str, rows: pd.DataFrame | list[dict], provenance: dict) -> None:
-    """Write `rows` as Parquet under the named schema of `schemas.TABLES`.
+def write_table(path: str | Path, schema: Schema, rows: pd.DataFrame | list[dict], provenance: dict) -> None:
+    """Write `rows` as Parquet under a schema.
 
     Raises OnemaskError when a column is missing, unknown or of another type.
     """
-    declared = schemas.TABLES[schema]
-    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows, columns=declared.names)
-    if set(frame.columns) != set(declared.names):
-        difference = sorted(set(frame.columns) ^ set(declared.names))
-        raise OnemaskError(f"the columns of schema {schema}", f"a difference in {difference}", f"Mend the writer of {path}.")
+    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows, columns=schema.names)
+    if set(frame.columns) != set(schema.names):
+        difference = sorted(set(frame.columns) ^ set(schema.names))
+        raise OnemaskError(f"the columns of schema {schema.name}", f"a difference in {difference}", f"Mend the writer of {path}.")
     try:
-        table = pa.Table.from_pandas(frame[declared.names], schema=declared, preserve_index=False)
+        table = pa.Table.from_pandas(frame[schema.names], schema=schema.arrow, preserve_index=False)
     except (pa.ArrowException, OverflowError) as error:
-        raise OnemaskError(f"rows of schema {schema}", str(error), f"Mend the writer of {path}.") from error
-    metadata = {**provenance, "schema": schema, "schema_version": schemas.VERSION}
+        raise OnemaskError(f"rows of schema {schema.name}", str(error), f"Mend the writer of {path}.") from error
+    metadata = {**provenance, "schema": schema.name}
     table = table.replace_schema_metadata({METADATA_KEY: json.dumps(metadata, sort_keys=True)})
     with replacing(path) as temporary:
         # without checksums, a flipped bit would be read as another number
@@ -102,28 +100,27 @@ def _parquet(path: str | Path) -> Generator[None, None, None]:
         raise OnemaskError(f"a whole Parquet file at {path}", reason(error), REMAKE) from error
 
 
-def read_arrow(path: str | Path, schema: str) -> pa.Table:
-    """Read a Parquet file and check that it was written under the named schema.
+def read_arrow(path: str | Path, schema: Schema) -> pa.Table:
+    """Read a Parquet file and check that it was written under a schema.
 
     Raises OnemaskError when the file is missing, truncated, corrupt or of another schema.
     """
-    declared = schemas.TABLES[schema]
     with _parquet(path):
         table = pq.read_table(path, page_checksum_verification=True)
         found = ", ".join(f"{field.name}: {field.type}" for field in table.schema)
-    if not table.schema.equals(declared):
-        raise OnemaskError(f"schema {schema} ({', '.join(declared.names)}) in {path}", found, REMAKE)
+    if not table.schema.equals(schema.arrow):
+        raise OnemaskError(f"schema {schema.name} ({', '.join(schema.names)}) in {path}", found, REMAKE)
     return table
 
 
-def read_table(path: str | Path, schema: str) -> pd.DataFrame:
+def read_table(path: str | Path, schema: Schema) -> pd.DataFrame:
     """`read_arrow` as a data frame; list columns become Python lists."""
     table = read_arrow(path, schema)
     with _parquet(path):
         return table.to_pandas()
 
 
-def read_tables(paths: Sequence[str | Path], schema: str) -> pd.DataFrame:
+def read_tables(paths: Sequence[str | Path], schema: Schema) -> pd.DataFrame:
     """Concatenate several files of one schema, in the order given."""
     return pd.concat([read_table(path, schema) for path in paths], ignore_index=True)
 

@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from onemask.io.errors import OnemaskError, reason
-from onemask.io.files import METADATA_KEY, REMAKE, replacing
+from onemask.io.errors import REMAKE, OnemaskError, reason
+from onemask.io.files import METADATA_KEY, replacing
 
 KEY = METADATA_KEY.decode()  # the only one: safetensors writes several in any order, and equal contents would differ in bytes
 

@@ -8,8 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from onemask.io.errors import OnemaskError
-from onemask.io.files import REMAKE
+from onemask.io.errors import REMAKE, OnemaskError
 from onemask.io.tensor_files import read_tensors, write_tensors
 from onemask.model.edits import LayerEdits
 from onemask.model.models import Model

@@ -24,7 +24,7 @@ STAGES = {
     "reversal": ("measure_reversal", "measure_neighborhood"),
     "perplexity": ("measure_perplexity", "measure_collapse"),
     "blocking": ("measure_blocking",),
-    "looks": ("decompose", "measure_activations", "measure_attention", "measure_patching"),
+    "looks": ("measure_decomposition", "measure_activations", "measure_attention", "measure_patching"),
     "pruning": ("measure_pruning",),
 }
 SAME_PEAK = {"knowledge": "reversal", "blocking": "edits", "looks": "reversal", "pruning": "reversal"}

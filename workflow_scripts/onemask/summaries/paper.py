@@ -11,9 +11,9 @@ import pandas as pd
 
 from onemask.config.load import SHIPPED, check, read_yaml
 from onemask.io.errors import OnemaskError
-from onemask.io.schemas import TABLES
 from onemask.summaries import tables
 from onemask.summaries.measures import KEY
+from onemask.summaries.schemas import PAPER_VS_OURS
 
 QUANTITY = ["method", "split", "mask", "relation", "metric"]  # what a figure is of, but for its model
 ENTRY = ["item", "model", *QUANTITY]  # what no two figures of the paper share
@@ -87,7 +87,7 @@ def compare(values: pd.DataFrame, measures: pd.DataFrame, models: list[str], set
     inside = frame["paper"].between(frame["ci_low"] - spread, frame["ci_high"] + spread)
     known = frame[["paper", "ours", "ci_low", "ci_high"]].notna().all(axis=1)
     frame["within"] = np.where(known, np.where(inside, "yes", "no"), "")
-    return frame.astype({"n": "Int64"})[TABLES["paper_vs_ours"].names]
+    return frame.astype({"n": "Int64"})[PAPER_VS_OURS.names]
 
 
 def _format(metric: str, value: float) -> str:

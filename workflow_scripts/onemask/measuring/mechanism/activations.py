@@ -9,11 +9,14 @@ from torch import Tensor
 
 from onemask.io.batching import NO_JOURNAL, Journal, nothing, sum_batches
 from onemask.measuring.mechanism.decomposition import components
+from onemask.measuring.schemas import ACTIVATIONS
 from onemask.measuring.states import State, in_state
 from onemask.model.edits import LayerEdits
 from onemask.model.models import Model
 from onemask.model.scoring import fact_batches
 from onemask.model.tokens import pad, prompt_ids
+
+SCHEMA = ACTIVATIONS
 
 
 def streams(model: Model, facts: pd.DataFrame) -> Tensor:

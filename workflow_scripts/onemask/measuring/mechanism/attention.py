@@ -10,12 +10,15 @@ from transformers import AttentionInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from onemask.io.batching import NO_JOURNAL, Journal, nothing, run_batches
+from onemask.measuring.schemas import ATTENTION
 from onemask.measuring.states import State, in_state
 from onemask.model.edits import LayerEdits
 from onemask.model.forward import causal_mask, embed, run_blocks
 from onemask.model.models import Model
 from onemask.model.scoring import fact_batches
 from onemask.model.tokens import encode_with_subject, pad
+
+SCHEMA = ATTENTION
 
 RECORDING = "onemask_recording"
 

@@ -12,12 +12,15 @@ import torch
 from torch import Tensor
 
 from onemask.io.batching import NO_JOURNAL, Journal, nothing, run_batches
+from onemask.measuring.schemas import DECOMPOSITION
 from onemask.measuring.states import State, in_state
 from onemask.model.edits import LayerEdits
 from onemask.model.forward import causal_mask, embed, last, run_blocks
 from onemask.model.models import Model
 from onemask.model.scoring import fact_batches, first_tokens
 from onemask.model.tokens import Padded, pad, prompt_ids
+
+SCHEMA = DECOMPOSITION
 
 
 def names_of(model: Model) -> list[tuple[int, str]]:
@@ -64,15 +67,15 @@ OBJECTS = {"true": "target_true", "new": "target_new"}
 
 
 @torch.inference_mode()
-def decompose(
+def measure(
     model: Model,
     facts: pd.DataFrame,
     edits: LayerEdits,
     states: list[State],
     batch_tokens: int,
-    as_released: bool = False,
     journal: Journal = NO_JOURNAL,
     progress: Callable[[int], None] = nothing,
+    as_released: bool = False,
 ) -> pd.DataFrame:
     """The `decomposition` table of the first tokens of both objects, in every state.
 

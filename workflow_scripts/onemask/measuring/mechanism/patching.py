@@ -15,12 +15,15 @@ from torch import Tensor
 
 from onemask.io.batching import NO_JOURNAL, Journal, nothing, run_batches
 from onemask.measuring.mechanism.decomposition import OBJECTS
+from onemask.measuring.schemas import PATCHING
 from onemask.measuring.states import State, in_state
 from onemask.model.edits import LayerEdits
 from onemask.model.forward import causal_mask, embed, last, logits_at, run_blocks
 from onemask.model.models import Model
 from onemask.model.scoring import fact_batches, first_tokens
 from onemask.model.tokens import Padded, pad, prompt_ids
+
+SCHEMA = PATCHING
 
 COMPONENTS = {"attention": ("attention",), "mlp": ("mlp",), "both": ("attention", "mlp")}
 Outputs = dict[tuple[str, int], Tensor]  # by component and layer: (rows, d_model) at the last position

@@ -1,0 +1,70 @@
+"""Tables of measured values, claims, and the paper beside ours: one declared schema each."""
+
+from onemask.io.schema import FLAG, INTEGER, REAL, TEXT, Schema
+
+# one row: a measured value; every table for readers is made of these
+MEASURES = Schema(
+    "measures",
+    (
+        ("model", TEXT),
+        ("method", TEXT),
+        ("mask", TEXT),
+        ("split", TEXT),
+        ("seed", INTEGER),
+        ("metric", TEXT),
+        ("value", REAL),
+        ("ci_low", REAL),
+        ("ci_high", REAL),
+        ("n", INTEGER),
+        ("relation", TEXT),
+    ),
+)
+
+# one row: a claim of config/claims.yaml on one model and method; exact: no sample of facts but a property of the mask or the
+# model; note: why it could not be judged; p_holm is two-sided and corrected over all claims of a run
+CLAIMS = Schema(
+    "claims",
+    (
+        ("model", TEXT),
+        ("method", TEXT),
+        ("claim", TEXT),
+        ("says", TEXT),
+        ("source", TEXT),
+        ("table", TEXT),
+        ("value", REAL),
+        ("ci_low", REAL),
+        ("ci_high", REAL),
+        ("bound", TEXT),
+        ("control", TEXT),
+        ("control_value", REAL),
+        ("n", INTEGER),
+        ("exact", FLAG),
+        ("p_for", REAL),
+        ("p_against", REAL),
+        ("p_holm", REAL),
+        ("verdict", TEXT),
+        ("note", TEXT),
+    ),
+)
+
+# one row: a figure of the paper, or of ours for a model that the paper lacks; NaN where there is none
+PAPER_VS_OURS = Schema(
+    "paper_vs_ours",
+    (
+        ("item", TEXT),
+        ("model", TEXT),
+        ("method", TEXT),
+        ("split", TEXT),
+        ("mask", TEXT),
+        ("relation", TEXT),
+        ("metric", TEXT),
+        ("paper", REAL),
+        ("paper_spread", REAL),
+        ("ours", REAL),
+        ("ci_low", REAL),
+        ("ci_high", REAL),
+        ("n", INTEGER),
+        ("difference", REAL),
+        ("within", TEXT),
+    ),
+)
