@@ -43,6 +43,7 @@ PAGES = {"paper_vs_ours", "provenance", "report", "all"}
 CLAIMS = {"evaluate_claims", "claims", *PAGES}
 MECHANISM = {"summarise_mechanism", "mechanism", "heads", *CLAIMS}
 TOGETHER = {"figure08", "figure09", "figure10"}
+OF_STRUCTURE = {"table8", "mask_structure"}
 
 
 def rules_to_run(project: Path, *arguments: str) -> set[str]:
@@ -271,6 +272,42 @@ def test_easyedit_in_our_place_writes_the_same_file(project):
 )
 def test_a_changed_module_reruns_what_stands_on_it_and_nothing_else(project, module, expected):
     with changed(project / "workflow_scripts" / "onemask" / module, lambda content: content + "\nCHANGED = True\n"):
+        assert rules_to_run(project) == expected
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("io/errors.py", "import textwrap", "import textwrap  # a comment"),
+        ("io/errors.py", "Make the edits again.", "Edit once more."),
+        ("model/models.py", "A frozen causal language model", "A causal language model, frozen"),
+        ("editors/second_moment.py", "Measure it on more text", "Take more text"),
+    ],
+)
+def test_comments_docstrings_and_the_words_of_errors_rerun_nothing(project, module, old, new):
+    """The second moments, which are expensive to recompute, among them."""
+    file = project / "workflow_scripts" / "onemask" / module
+    assert old in file.read_text()
+    with changed(file, lambda content: content.replace(old, new)):
+        assert rules_to_run(project) == set()
+
+
+def test_a_script_that_was_only_touched_or_commented_reruns_nothing(project):
+    with changed(project / "workflow_scripts" / "edit_facts.py", lambda content: content + "# a comment\n"):
+        assert rules_to_run(project) == set()
+
+
+@pytest.mark.parametrize(
+    ("room", "column", "expected"),
+    [
+        ("summaries", '("difference", REAL)', {"paper_vs_ours", "report", "all"}),
+        ("measuring", '("high_magnitude", REAL)', {"measure_update_magnitude", "summarise_structure", *CLAIMS, *OF_STRUCTURE}),
+    ],
+)
+def test_a_column_added_to_one_table_reruns_what_writes_and_reads_it(project, room, column, expected):
+    file = project / "workflow_scripts" / "onemask" / room / "schemas.py"
+    assert file.read_text().count(column) == 1
+    with changed(file, lambda content: content.replace(column, f'{column}, ("added", REAL)')):
         assert rules_to_run(project) == expected
 
 
