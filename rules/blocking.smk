@@ -28,6 +28,8 @@ rule measure_blocking:
     conda:
         "../envs/model.yaml"
     threads: 1
+    # among the longest of the jobs behind the mask
+    priority: 1
     resources:
         mem_mb=model_memory(),
         runtime=doubled_each_attempt(120),
