@@ -13,7 +13,7 @@ from test_figures import axes_of, curve
 
 LAYERS, LAYER, DIMENSIONS, HEADS, FACTS = 6, 2, 24, 4, 7
 STATES, OUTLIER = ("original", "edited", "shared"), 17
-PERCENTS, SPLIT = (100, 2, 30, 10), "memit_test"
+PERCENTS, SPLIT = (100, 2, 30, 10), "joint_test"
 
 
 def activations(dimensions: int = DIMENSIONS) -> pd.DataFrame:

@@ -18,21 +18,6 @@ from onemask.summaries.studies import layer_correlation, left_out
 from test_algebra import LAYER, some_edits
 
 RELATIONS = ["P1", "P2", "P3", "P4", "P5"]
-STUDIES = {
-    "parametrisations": ["sigmoid", "topk"],
-    "shares": [0.02, 0.1],
-    "blocking_shares": [0.1, 0.2],
-    "folds": 2,
-    "shuffled": True,
-    "training_edits": [30],
-}
-
-
-def test_masks_are_named_once():
-    expected = ["shared", "sigmoid-2", "sigmoid-10", "topk-2", "topk-10", "sigmoid-20", "fold0", "fold1", "shuffled", "edits30"]
-    assert mask_plan.names(STUDIES, "sigmoid") == expected
-    none = {key: type(value)() for key, value in STUDIES.items()}
-    assert mask_plan.names(none, "sigmoid") == ["shared"]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +33,7 @@ def test_masks_are_named_once():
 )
 def test_a_name_says_what_sets_its_mask_apart(name, expected):
     plain = {"settings": {}, "left_out": [], "shuffled": False, "edits": None, "random": None}
-    assert mask_plan.plan(name, STUDIES, RELATIONS) == plain | expected
+    assert mask_plan.plan(name, RELATIONS, 2) == plain | expected
 
 
 def test_every_relation_is_left_out_once():
@@ -74,7 +59,7 @@ def test_small_draws_lie_within_large_ones_and_left_out_relations_are_out():
 
 
 def test_a_mask_is_measured_on_what_its_plan_says():
-    plans = {name: mask_plan.plan(name, STUDIES, RELATIONS) for name in ("shared", "fold1", "edits30")}
+    plans = {name: mask_plan.plan(name, RELATIONS, 2) for name in ("shared", "fold1", "edits30")}
     assert measured(facts(50), plans["shared"], "test", 1).tolist() == list(range(50))
     assert set(facts(50)["relation_id"].iloc[measured(facts(50), plans["fold1"], "test", 1)]) == {"P2", "P4"}
     assert measured(facts(50), plans["edits30"], "train", 1).tolist() == choose(facts(50), [], 30, 1).tolist()

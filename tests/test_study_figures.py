@@ -35,7 +35,7 @@ def shares() -> pd.DataFrame:
 def transfers() -> pd.DataFrame:
     cells = [(trained, method) for trained in METHODS[1:] for method in METHODS if (trained, method) != ("memit", "alphaedit")]
     controls = [(mask, method) for mask in ("none", "random") for method in METHODS]
-    splits = {method: ("train", "test") if method == "rome" else ("memit_train", "memit_test") for method in METHODS}
+    splits = {method: ("train", "test") if method == "rome" else ("joint_train", "joint_test") for method in METHODS}
     return measures(*[(mask, "rsr", split, method) for mask, method in cells + controls for split in splits[method]])
 
 

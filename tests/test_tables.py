@@ -75,7 +75,7 @@ def of_facts(model: str) -> list[dict]:
     return [
         *grid(tables.SAMPLE, ("train", "test", "ood"), ("none",), model=model),
         *grid(("facts_dropped", "facts_edited"), ("train", "test"), ("none",), RELATIONS, model=model),
-        *grid(tables.OF_FACTS, ("memit_train", "memit_test"), ("none",), model=model, method="memit"),
+        *grid(tables.OF_FACTS, ("joint_train", "joint_test"), ("none",), model=model, method="memit"),
     ]
 
 

@@ -1,4 +1,6 @@
-"""Edit facts of one split with one method: one relation's, each on its own, or all at once."""
+"""Edit facts of one split with one method: those of some relations, one group of relations after the other."""
+
+import pandas as pd
 
 import job
 from onemask.data.schemas import FACTS, KNOWLEDGE
@@ -16,23 +18,21 @@ from onemask.model.scoring import texts_of
 
 def main(smk):
     model = load_model(smk.input.model, smk.params.device, smk.params.dtype)
-    facts = facts_to_edit(
-        read_table(smk.input.facts, FACTS),
-        read_table(smk.input.knowledge, KNOWLEDGE),
-        smk.wildcards.split,
-        smk.params.relations,
-        smk.params.only_known,
-        smk.params.per_relation,
-    )
-    texts_of(model, facts)  # raises before any work where a text is too long
+    facts, knowledge = read_table(smk.input.facts, FACTS), read_table(smk.input.knowledge, KNOWLEDGE)
+    split, limits = smk.wildcards.split, (smk.params.only_known, smk.params.per_relation)
+    groups = [facts_to_edit(facts, knowledge, split, relations, *limits) for relations in smk.params.relations]
+    texts_of(model, pd.concat(groups))  # raises before any work where a text is too long
     source = job.provenance(smk, model.info)
     templates = choose(read_table(smk.input.templates, TEMPLATES), smk.params.settings.get("templates", []))
     moments = read_second_moments(smk.input.moments, model, smk.params.layers)
     with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
-        task = Task(model, facts.to_dict("records"), templates, moments, journal, job.Progress(len(facts), "edits"))
-        edited = edit(task, smk.params.method, smk.params.settings, smk.params.editor, smk.params.easyeditor)
-        table = edits_table(model, facts, edited, smk.params.together, smk.params.batch_tokens)
-        write_table(smk.output.edits, EDITS, table, source)
+        progress, tables = job.Progress(sum(map(len, groups)), "edits"), []
+        for number, group in enumerate(groups):
+            part, done = journal.part(str(number)), progress.behind(sum(map(len, groups[:number])))
+            task = Task(model, group.to_dict("records"), templates, moments, part, done)
+            edited = edit(task, smk.params.method, smk.params.settings, smk.params.editor, smk.params.easyeditor)
+            tables.append(edits_table(model, group, edited, smk.params.joint, smk.params.batch_tokens))
+        write_table(smk.output.edits, EDITS, pd.concat(tables, ignore_index=True), source)
 
 
 job.run(globals(), main)

@@ -17,7 +17,7 @@ def main(smk):
     model = load_model(smk.input.model, smk.params.device, smk.params.dtype)
     seed = int(smk.wildcards.seed)
     table = read_edits(smk.input.edits)
-    if not table["together"].all():
+    if not table["joint"].all():
         table = table[table["case_id"].isin(sampled_cases(table, smk.params.edits, seed))]
     edits = layer_edits(table, model)
     mask = read_mask(smk.input.mask, model, edits)

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from onemask.config.load import SHIPPED, check, editing_methods, editing_settings, moment_layers, moments_file, read_yaml
+from onemask.config.load import SHIPPED, check, editing_settings, read_yaml
+from onemask.config.run import moments_file
 from onemask.data.assets import replacing_folder
 from onemask.data.corpus import windows
 from onemask.data.hub import cached_hub
 from onemask.data.user_facts import read_own_facts
 from onemask.editors import module_file
 from onemask.editors.base import Task
+from onemask.editors.registry import EDITORS
 from onemask.editors.run import edit as edit_facts
 from onemask.editors.schemas import EDITS
 from onemask.editors.second_moment import SecondMoment, measure, read_second_moments, write_second_moments
@@ -51,9 +53,8 @@ def method_settings(method: str, hparams: str | None, layers: list[int] | None) 
 
     Raises OnemaskError when the method or a key is unknown, or a key has no value.
     """
-    methods = editing_methods(SHIPPED)
-    if method not in methods:
-        raise OnemaskError(f"a method out of {', '.join(methods)}", method, "Correct --method.")
+    if method not in EDITORS:
+        raise OnemaskError(f"a method out of {', '.join(EDITORS)}", method, "Correct --method.")
     parts = [read_yaml(SHIPPED / "config" / "defaults.yaml")["editing"]]
     if hparams:
         content = read_yaml(Path(hparams))
@@ -61,7 +62,7 @@ def method_settings(method: str, hparams: str | None, layers: list[int] | None) 
             raise OnemaskError(f"keys and values in {hparams}", type(content).__name__, "Correct --hparams.")
         parts.append(content.get("editing", {method: content}))
     if layers:
-        if "layers" in methods[method]["properties"]:
+        if EDITORS[method].several_layers:
             parts.append({method: {"layers": layers}})
         elif len(layers) == 1:
             parts.append({method: {"layer": layers[0]}})
@@ -129,7 +130,8 @@ def edit(given: argparse.Namespace) -> None:
     Interrupted, it goes on where it was when called again in the same way: finished batches lie in `<out>.batches` until then.
     """
     facts = read_own_facts(given.facts)
-    settings, entry = method_settings(given.method, given.hparams, given.layer), editing_methods(SHIPPED)[given.method]
+    settings = method_settings(given.method, given.hparams, given.layer)
+    editor = EDITORS[given.method]
     templates = read_templates(given.templates) if given.templates else None
     corpus = read_corpus(given.corpus) if given.corpus else None
     if Path(given.out).is_dir():
@@ -137,12 +139,12 @@ def edit(given: argparse.Namespace) -> None:
     require_place(Path(given.out))
     location, info = locate(given.model)
     model = load_checkpoint(location, info, given.device, given.dtype)
-    for layer in settings.get("layers") or [settings["layer"]]:
+    for layer in editor.layers(settings):
         model.block(layer)
     texts_of(model, facts)  # raises where a text is too long
     weights = digest(info["sha256"])
     folder = Path(given.second_moments or Path(given.out).parent / f"second_moments-{weights[:8]}")
-    moments = second_moments(model, moment_layers(entry, settings), folder, corpus)
+    moments = second_moments(model, editor.moment_layers(settings), folder, corpus)
     counts = settings.get("templates", [])
     templates = templates or choose(make_templates(model, counts, given.seed), counts)
     source = {
@@ -160,7 +162,7 @@ def edit(given: argparse.Namespace) -> None:
     moment_hashes = [sha256(folder / moments_file(list(moments)))] if moments else []
     with Journal.beside(given.out, [source, facts.to_json(), moment_hashes]) as journal:
         task = Task(model, facts.to_dict("records"), templates, moments, journal, Progress(len(facts), "edits"))
-        table = edits_table(model, facts, edit_facts(task, given.method, settings), entry["together"], SCORING_TOKENS)
+        table = edits_table(model, facts, edit_facts(task, given.method, settings), editor.joint, SCORING_TOKENS)
         write_table(given.out, EDITS, table, source)
     print(success_by_fact(facts, table))
 
@@ -205,6 +207,6 @@ def apply(location: str, edits: Path, remove: list[int], out: Path) -> None:
     with replacing_folder(out) as scratch:
         model.network.save_pretrained(scratch)
         model.tokenizer.save_pretrained(scratch)
-    count, alone = table["case_id"].nunique(), not table["together"].iloc[0]
-    note = " (each was made on its own; together they may disturb each other)" if alone and count > 1 else ""
+    count, single = table["case_id"].nunique(), not table["joint"].iloc[0]
+    note = " (each was made on its own; together they may disturb each other)" if single and count > 1 else ""
     print(f"{count} edits in layers {sorted(table['layer'].unique().tolist())} written to {out}{note}")

@@ -33,21 +33,21 @@ def score_facts(
     return pd.concat(parts).sort_index()
 
 
-def edits_table(model: Model, facts: pd.DataFrame, edited: Edited, together: bool, batch_tokens: int) -> pd.DataFrame:
+def edits_table(model: Model, facts: pd.DataFrame, edited: Edited, joint: bool, batch_tokens: int) -> pd.DataFrame:
     """The `edits` table: a row is fact x layer x component; the scores are the fact's, the same in each of its rows.
 
-    together: all facts are one edit of the model, and each is scored in the model that holds them all.
+    joint: all facts are one edit of the model, and each is scored in the model that holds them all.
     """
     layer = edited.layers[-1].layer
     before = score_facts(model, facts, None, layer, batch_tokens, "before").drop(columns="token_accuracy")
-    if together:
+    if joint:
         with applied(model, edited.layers):
             after = score_facts(model, facts, None, layer, batch_tokens, "after")
     else:
         (only,) = edited.layers
         after = score_facts(model, facts, only, layer, batch_tokens, "after")
     by_fact = facts[["case_id", "relation_id"]].assign(
-        together=together,
+        joint=joint,
         steps=edited.steps.numpy(),
         loss=edited.loss.double().numpy(),
         delta_norm=edited.delta_norm.double().numpy(),
@@ -115,11 +115,11 @@ def stack_layers(table: pd.DataFrame, model: Model | None = None) -> list[Factor
 def layer_edits(table: pd.DataFrame, model: Model | None = None) -> LayerEdits:
     """`stack_layers` as a mask meets them; OnemaskError when edits that are each on their own are of several layers."""
     *others, last = stack_layers(table, model)
-    if table["together"].all():
+    if table["joint"].all():
         return LayerEdits(BatchEdit(last.layer, last.sum()), tuple(others))
-    if others or table["together"].any():
+    if others or table["joint"].any():
         found = f"layers {[part.layer for part in (*others, last)]}"
-        raise OnemaskError("edits of one layer, or all made together", found, "Make the edits again with one config.")
+        raise OnemaskError("single edits of one layer, or one joint edit", found, "Make the edits again with one config.")
     return LayerEdits(last)
 
 

@@ -7,14 +7,15 @@ from matplotlib.figure import SubFigure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
+from onemask.editors.registry import EDITORS
 from onemask.figures import style
 from onemask.summaries.schemas import MEASURES
 
 SIZE = (style.COLUMN, 3.0)
 TABLES = {"study": MEASURES}
-METHODS = {"rome": "ROME", "r-rome": "r-ROME", "memit": "MEMIT", "emmet": "EMMET", "alphaedit": "AlphaEdit", "ft-l": "FT-L"}
+METHODS = {name: editor.title for name, editor in EDITORS.items()}
 CONTROLS = {"random": style.labels["random"], "none": style.labels["unmasked"]}
-TEST_SPLITS = ("test", "memit_test")  # of methods that edit each fact alone, and of those that edit all at once
+TEST_SPLITS = ("test", "joint_test")
 MAP = "Blues"  # light to dark, so it reads in grey and saves ink
 DARK = 0.65  # from this value on a number is white
 

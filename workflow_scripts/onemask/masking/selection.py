@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from onemask.data.splits import SPLITS
 from onemask.io.errors import OnemaskError
 
 
@@ -22,12 +23,12 @@ def choose(facts: pd.DataFrame, left_out: list[str], count: int | None, seed: in
 
 
 def measured(facts: pd.DataFrame, plan: dict, split: str, seed: int) -> np.ndarray:
-    """Row numbers of the facts of a split that a mask is measured on; plan: as mask_plan.plan gives it.
+    """Row numbers of the facts of a split that a mask is measured on; plan: as masking.names.plan gives it.
 
     A mask that left relations out is measured on these alone; one of fewer training edits, of the training split, on its own.
     Raises OnemaskError when there is none.
     """
-    if plan["edits"] and split.endswith("train"):
+    if plan["edits"] and SPLITS[split].role == "train":
         return choose(facts, [], plan["edits"], seed)
     rows = np.flatnonzero(facts["relation_id"].isin(plan["left_out"] or facts["relation_id"]))
     if not len(rows):
@@ -38,8 +39,8 @@ def measured(facts: pd.DataFrame, plan: dict, split: str, seed: int) -> np.ndarr
 def unseen(facts: pd.DataFrame, training: pd.DataFrame) -> np.ndarray:
     """Row numbers of the facts whose relation and subject are not among the training facts.
 
-    ROME's splits and MEMIT's are drawn apart, so that a test fact of one may be a training fact of the other. Raises
-    OnemaskError when none is left.
+    Splits of single and of joint edits are drawn apart, so that a test fact of one may be a training fact of the other.
+    Raises OnemaskError when none is left.
     """
     pairs = pd.MultiIndex.from_frame(facts[["relation_id", "subject"]])
     rows = np.flatnonzero(~pairs.isin(pd.MultiIndex.from_frame(training[["relation_id", "subject"]])))

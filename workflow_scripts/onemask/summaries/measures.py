@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from onemask.data.facts import GROUPS
+from onemask.data.splits import SPLITS
 from onemask.masking.names import MAIN
 
 RESAMPLES = 2000
@@ -177,7 +177,7 @@ def fact_measures(
     """
     rows = []
     for split, facts in splits.items():
-        where = {**key, "method": GROUPS[split], "mask": "none", "split": split}
+        where = {**key, "method": "memit" if SPLITS[split].joint else "rome", "mask": "none", "split": split}
         counts = {
             "facts": len(facts),
             "relations": facts["relation_id"].nunique(),

@@ -7,19 +7,20 @@ from html import escape
 
 import pandas as pd
 
-from onemask.data.facts import GROUPS
+from onemask.data.splits import SPLITS
+from onemask.editors.registry import EDITORS, listed
 from onemask.io.errors import OnemaskError
 from onemask.summaries.captions import table_caption
 from onemask.summaries.measures import KEY
 
-ALL_SPLITS = tuple(GROUPS)
-TEST_SPLITS = ("test", "memit_test")
+ALL_SPLITS = tuple(SPLITS)
+TEST_SPLITS = tuple(name for name, split in SPLITS.items() if split.role == "test")
 ORDER = (
     *("original", "none", "shared", "random", "random_by_output", "restored", "clipped", "layer_zeroed", "unedited_masked"),
     *("edited_true", "patched_attention", "patched_mlp", "patched_both"),
     *("left_out", "shuffled", "masked", "masked_weights", "masked_after"),
-    *GROUPS,
-    *("rome", "r-rome", "memit", "emmet", "alphaedit", "ft-l"),
+    *SPLITS,
+    *EDITORS,
 )
 
 
@@ -55,7 +56,7 @@ TABLES = {
     "table2": Selection(
         "Reversal by the shared mask, with a random mask of the same share and the zeroed layer as controls",
         metrics=("pruned", "rsr", "rsr_first_token", "top1", "kl", "perplexity"),
-        splits=("all", "train", "test", "memit_train", "memit_test", "perplexity"),
+        splits=("all", "train", "test", "joint_train", "joint_test", "perplexity"),
         masks="original|none|shared|random|layer_zeroed",
     ),
     "controls": Selection(
@@ -82,7 +83,7 @@ TABLES = {
         "Masks trained on fewer edits (a tenth of them held out for validation; about the same number of steps, and but for "
         "shared exactly the same pruned share); train: the edits that the mask was trained on",
         metrics=("training_edits", "pruned", "rsr", "top1"),
-        splits=("all", "train", "memit_train", *TEST_SPLITS),
+        splits=("all", "train", "joint_train", *TEST_SPLITS),
         masks=r"shared|edits[0-9]+|original|random",
         rows=("mask", "split"),
         columns=("metric",),
@@ -137,7 +138,7 @@ TABLES = {
     "table5": Selection(
         "MEMIT data, and the facts left out because the model does not know them",
         metrics=OF_FACTS,
-        splits=("memit_train", "memit_test"),
+        splits=("joint_train", "joint_test"),
         rows=("metric",),
         columns=("split",),
     ),
@@ -202,8 +203,10 @@ TABLES = {
     "editors": Selection(
         "Editing success of every method: share of facts with P(o*) > P(o) (success) and with the new object predicted token by "
         "token (token_accuracy); failed: edits without a finite loss; steps: mean losses computed; truncation: mean relative "
-        "error of the kept factors (FT-L's update is of full rank). rome, r-rome and ft-l edit each fact on its own, the others "
-        "all at once; methods that are only compared edit the first facts of each relation",
+        "error of the kept factors (FT-L's update is of full rank). "
+        + listed([name for name, editor in EDITORS.items() if not editor.joint], "and")
+        + " edit each fact on its own, the others all at once; methods that are only compared edit the first facts of each "
+        "relation",
         metrics=("edits", "success", "token_accuracy", "failed", "steps", "truncation"),
         rows=("split",),
         columns=("metric",),
