@@ -43,6 +43,8 @@ rule summarise_blocking:
     output:
         measures="<mask>/measures/blocking.parquet",
     params:
+        key=row_key,
+        mask=mask_columns,
         code=code("summarise_blocking.py"),
     log:
         "<method>/logs/summarise_blocking/{mask}/seed{seed}.log",

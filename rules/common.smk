@@ -9,13 +9,14 @@ ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from onemask.config.load import load_run, read_captions, read_claims, use_mirror
+from onemask.config.captions import read_captions
+from onemask.config.load import load_run, read_claims, use_mirror
 from onemask.config.run import moments_file
 from onemask.data.splits import SPLITS
 from onemask.editors import module_file
 from onemask.io.codehash import code_hash
 from onemask.io.errors import OnemaskError
-from onemask.masking.names import MAIN, of_share
+from onemask.masking.names import MAIN, of_edits, of_share
 
 try:
     RUN, CLAIMS, CAPTIONS = load_run(config, ROOT), read_claims(ROOT), read_captions(ROOT)
@@ -71,7 +72,23 @@ def source_of_model(wildcards):
 
 def mask_plan(wildcards):
     """A params function: how the job's mask is trained and measured."""
-    return RUN.mask_plan(wildcards.mask, wildcards.method)
+    return dataclasses.asdict(RUN.mask_plan(wildcards.mask, wildcards.method))
+
+
+def mask_states(wildcards):
+    """A params function: in which states the job's mask is measured."""
+    planned = RUN.masks[wildcards.mask]
+    return {"state": planned.state, "random": planned.random, "controls": planned.controls}
+
+
+def mask_columns(wildcards):
+    """A params function: what sets the rows of the job's mask apart."""
+    return RUN.masks[wildcards.mask].columns
+
+
+def row_key(wildcards):
+    """A params function: what all rows of the job's measures share."""
+    return RUN.row_key(wildcards.model, wildcards.method)
 
 
 def doubled_each_attempt(amount):

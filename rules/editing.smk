@@ -45,6 +45,7 @@ rule summarise_editing:
     output:
         measures="<method>/measures/editing/{split}.parquet",
     params:
+        key=row_key,
         seed=RUN.seed,
         code=code("summarise_editing.py"),
     log:

@@ -130,6 +130,7 @@ rule summarise_mechanism:
     output:
         measures="<main>/measures/mechanism.parquet",
     params:
+        key=row_key,
         layers=by_method_and_model(RUN.edited_layers),
         as_released=RUN.as_released,
         test_split=by_method(RUN.test_split),
@@ -155,6 +156,7 @@ rule summarise_structure:
     output:
         measures="<main>/measures/structure.parquet",
     params:
+        key=row_key,
         layers=by_method_and_model(RUN.edited_layers),
         test_split=by_method(RUN.test_split),
         code=code("summarise_structure.py"),
@@ -178,6 +180,7 @@ rule summarise_collapse:
     output:
         measures="<main>/measures/collapse.parquet",
     params:
+        key=row_key,
         test_split=by_method(RUN.test_split),
         code=code("summarise_collapse.py"),
     log:
@@ -200,6 +203,7 @@ rule summarise_pruning:
     output:
         measures="<main>/measures/pruning.parquet",
     params:
+        key=row_key,
         test_split=by_method(RUN.test_split),
         code=code("summarise_pruning.py"),
     log:

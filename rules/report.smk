@@ -22,7 +22,7 @@ rule report:
     params:
         snakefile=str(ROOT / "Snakefile"),
         targets=lambda wildcards, input: [path for path in input if path.endswith((".html", ".png"))],
-        captions={name: CAPTIONS[name] for name in DRAWING},
+        captions={name: CAPTIONS["figures"][name] for name in DRAWING},
         code=code("make_report.py"),
     log:
         "<run>/logs/report.log",

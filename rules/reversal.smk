@@ -13,6 +13,7 @@ rule measure_reversal:
         reversal="<mask>/reversal/{split}.parquet",
     params:
         plan=mask_plan,
+        states=mask_states,
         seed=RUN.seed,
         as_released=RUN.as_released,
         batch_tokens=RUN.scoring_batch_tokens,
@@ -45,7 +46,7 @@ rule measure_perplexity:
         tokens=RUN.perplexity.tokens,
         window=RUN.perplexity.window,
         edits=lambda wildcards: RUN.perplexity_edits(wildcards.mask),
-        random=lambda wildcards: mask_plan(wildcards)["random"],
+        states=mask_states,
         device=of_model("device"),
         dtype=of_model("dtype"),
         code=code("measure_perplexity.py"),
@@ -75,7 +76,7 @@ rule measure_neighborhood:
         neighborhood="<mask>/neighborhood.parquet",
     params:
         prompts=RUN.neighborhood_prompts,
-        random=lambda wildcards: mask_plan(wildcards)["random"],
+        states=mask_states,
         batch_tokens=RUN.scoring_batch_tokens,
         device=of_model("device"),
         dtype=of_model("dtype"),
@@ -102,6 +103,9 @@ rule summarise_reversal:
     output:
         measures="<mask>/measures/reversal.parquet",
     params:
+        key=row_key,
+        mask=mask_columns,
+        state=lambda wildcards: RUN.masks[wildcards.mask].state,
         split_names=lambda wildcards: RUN.splits_measured(wildcards.method, wildcards.mask),
         test_split=by_method(RUN.test_split),
         code=code("summarise_reversal.py"),
@@ -125,6 +129,8 @@ rule summarise_perplexity:
     output:
         measures="<mask>/measures/perplexity.parquet",
     params:
+        key=row_key,
+        mask=mask_columns,
         code=code("summarise_perplexity.py"),
     log:
         "<method>/logs/summarise_perplexity/{mask}/seed{seed}.log",

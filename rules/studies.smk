@@ -9,6 +9,7 @@ rule summarise_left_out:
     output:
         measures="<study>/measures/left_out.parquet",
     params:
+        key=row_key,
         test_split=by_method(RUN.test_split),
         code=code("summarise_left_out.py"),
     log:
@@ -55,15 +56,26 @@ rule measure_pruning_perplexity:
         "../workflow_scripts/measure_pruning_perplexity.py"
 
 
-use rule summarise_perplexity as summarise_pruning_perplexity with:
+rule summarise_pruning_perplexity:
     input:
         perplexity="<study>/pruning_perplexity.parquet",
     output:
         measures="<study>/measures/pruning_perplexity.parquet",
+    params:
+        key=row_key,
+        code=code("summarise_pruning_perplexity.py"),
     log:
         "<method>/logs/summarise_pruning_perplexity/seed{seed}.log",
     benchmark:
         "<method>/benchmarks/summarise_pruning_perplexity/seed{seed}.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=doubled_each_attempt(800),
+    localrule: True
+    script:
+        "../workflow_scripts/summarise_pruning_perplexity.py"
 
 
 rule measure_transfer:
@@ -102,6 +114,7 @@ rule summarise_transfer:
     output:
         measures="<study>/measures/transfer.parquet",
     params:
+        key=row_key,
         methods=RUN.studies.transfer,
         test_split=by_method(RUN.test_split),
         code=code("summarise_transfer.py"),
@@ -150,9 +163,9 @@ rule summarise_layers:
     output:
         measures="<study>/measures/layers.parquet",
     params:
+        key=row_key,
         layers=RUN.studies.layers,
-        methods=list(RUN.layer_methods.values()),
-        mask=lambda wildcards: RUN.layer_mask(wildcards.model),
+        mask=lambda wildcards: RUN.masks[RUN.layer_mask(wildcards.model)].columns,
         code=code("summarise_layers.py"),
     log:
         "<method>/logs/summarise_layers/seed{seed}.log",

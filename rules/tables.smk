@@ -76,7 +76,7 @@ if "ood" in RUN.splits and SINGLE_METHODS:
 if RUN.studies.parametrisations:
     TABLE_INPUTS["mask_shares"] = FIRST_REVERSAL + FIRST_PERPLEXITY + of_shares()
 if RUN.studies.training_edits:
-    sizes = [f"edits{count}" for count in RUN.studies.training_edits]
+    sizes = [of_edits(count) for count in RUN.studies.training_edits]
     TABLE_INPUTS["training_size"] = of_masks("reversal", FIRST, [*sizes, MAIN], SEED)
 if RUN.studies.transfer:
     TABLE_INPUTS["transfer"] = of_studies("transfer", RUN.studies.transfer)
@@ -117,6 +117,7 @@ for table in TABLE_INPUTS:
             ),
         params:
             name=table,
+            caption=CAPTIONS["tables"][table],
             as_released=RUN.as_released,
             code=code("make_table.py"),
         log:

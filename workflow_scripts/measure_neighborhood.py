@@ -21,7 +21,7 @@ def main(smk):
     near, owners = neighbours(facts, smk.params.prompts)
     if near.empty:
         raise OnemaskError("neighbourhood prompts in the test facts", "none", "Set neighborhood_prompts: 0.")
-    states = states_of(edits, mask, smk.wildcards.mask, smk.params.random, int(smk.wildcards.seed))
+    states = states_of(edits, mask, int(smk.wildcards.seed), **smk.params.states)
     source, progress = job.provenance(smk, model.info), job.Progress(len(near), "prompts")
     with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
         scored = reversal(model, near, edits, states, smk.params.batch_tokens, owners, journal=journal, progress=progress)

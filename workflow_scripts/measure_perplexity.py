@@ -21,7 +21,7 @@ def main(smk):
         table = table[table["case_id"].isin(sampled_cases(table, smk.params.edits, seed))]
     edits = layer_edits(table, model)
     mask = read_mask(smk.input.mask, model, edits)
-    states = states_of(edits, mask, smk.wildcards.mask, smk.params.random, seed)
+    states = states_of(edits, mask, seed, **smk.params.states)
     text = windows(model.tokenizer, read_table(smk.input.corpus, CORPUS), "perplexity", smk.params.tokens, smk.params.window)
     source, progress = job.provenance(smk, model.info), job.Progress(table["case_id"].nunique(), "edits")
     with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:

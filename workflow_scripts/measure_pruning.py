@@ -7,7 +7,7 @@ from onemask.io.batching import Journal, run_batches
 from onemask.io.files import read_table, write_table
 from onemask.measuring import pruning
 from onemask.measuring.reversal import reversal_table, score_states
-from onemask.measuring.schemas import REVERSAL
+from onemask.measuring.schemas import PRUNING
 from onemask.model.models import load_model
 
 
@@ -25,8 +25,8 @@ def main(smk):
     source = job.provenance(smk, model.info)
     with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
         scores = run_batches([[i] for i in range(len(facts))], compute, journal, job.Progress(len(facts), "edits"))
-        scored = reversal_table(facts, pruning.names(smk.params.shares), scores)
-        write_table(smk.output.reversal, REVERSAL, scored, source)
+        scored = reversal_table(facts, pruning.columns_of(smk.params.shares), scores)
+        write_table(smk.output.reversal, PRUNING, scored, source)
 
 
 job.run(globals(), main)

@@ -7,7 +7,7 @@ from onemask.editors.tables import join_facts, layer_edits, read_edits
 from onemask.io.batching import Journal
 from onemask.io.files import read_table, write_table
 from onemask.measuring import perplexity, pruning
-from onemask.measuring.schemas import PERPLEXITY
+from onemask.measuring.schemas import PRUNING_PERPLEXITY
 from onemask.model.models import load_model
 
 
@@ -27,8 +27,8 @@ def main(smk):
     source, progress = job.provenance(smk, model.info), job.Progress(len(rows), "edits")
     with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
         nll = perplexity.nll_by_edit(model, cuts, text, states_of, len(rows), journal, progress)
-        measured = perplexity.rows_of(facts["case_id"][rows], pruning.names(smk.params.shares), nll)
-        write_table(smk.output.perplexity, PERPLEXITY, perplexity.perplexity_table(measured, text), source)
+        measured = perplexity.rows_of(facts["case_id"][rows], pruning.columns_of(smk.params.shares), nll)
+        write_table(smk.output.perplexity, PRUNING_PERPLEXITY, perplexity.perplexity_table(measured, text), source)
 
 
 job.run(globals(), main)

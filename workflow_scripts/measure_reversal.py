@@ -22,7 +22,7 @@ def main(smk):
     rows = measured(facts, smk.params.plan, smk.wildcards.split, smk.params.seed)
     facts, edits = facts.iloc[rows].reset_index(drop=True), edits[torch.from_numpy(rows)]
     mask = read_mask(smk.input.mask, model, edits)
-    states = states_of(edits, mask, smk.wildcards.mask, smk.params.plan["random"], int(smk.wildcards.seed))
+    states = states_of(edits, mask, int(smk.wildcards.seed), **smk.params.states)
     source, progress = job.provenance(smk, model.info), job.Progress(len(facts), "facts")
     with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
         scored = reversal(

@@ -25,10 +25,10 @@ def main(smk):
     settings = MaskSettings(**smk.params.mask | plan["settings"])
     table = read_edits(smk.input.edits)
     every = join_facts(read_table(smk.input.facts, FACTS), table)
-    rows = choose(every, plan["left_out"], plan["edits"], smk.params.seed)
+    rows = choose(every, plan["left_out"], plan["training_edits"], smk.params.seed)
     # chosen after the edits are made of the whole table: edits made together are one, whatever facts the mask learns from
     facts, edits = every.iloc[rows].reset_index(drop=True), layer_edits(table, model)[torch.from_numpy(rows)]
-    if plan["edits"]:
+    if plan["training_edits"]:
         settings = replace(settings, epochs=round(settings.epochs * len(every) / len(facts)))
     swapped = np.random.default_rng(seed).random(len(facts)) < 0.5 if plan["shuffled"] else None
     meter = job.Progress(settings.epochs, "epochs")

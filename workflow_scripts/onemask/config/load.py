@@ -115,14 +115,6 @@ def read_claims(root: Path) -> list[dict]:
     return claims
 
 
-def read_captions(root: Path) -> dict[str, str]:
-    """The figures' captions of config/captions.yaml by figure; OnemaskError when the file does not follow its schema."""
-    captions = read_yaml(root / "config" / "captions.yaml")
-    check(captions, "captions.schema.yaml", root / "config" / "schemas", "config/captions.yaml")
-    return captions
-
-
-@functools.cache
 def editing_keys(root: Path) -> dict[str, set[str]]:
     """Keys of each editor's settings, as config/schemas/methods.schema.yaml has them."""
     entries = read_yaml(root / "config" / "schemas" / "methods.schema.yaml")["properties"]

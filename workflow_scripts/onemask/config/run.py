@@ -4,6 +4,7 @@ A method is named as in `methods` and `compare`; the study of layers adds names 
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 from onemask.config.settings import Corpora, Decomposition, Facts, Model, Perplexity, Pruning, Statistics, Studies
 from onemask.data.splits import RELEASED_PER_RELATION, SPLITS, split_of
 from onemask.editors.registry import EDITORS, Editor
-from onemask.masking.names import MAIN, of_share, plan
+from onemask.masking.names import MAIN, MaskPlan, of_share, plans, plans_of_shares
 from onemask.masking.settings import MaskSettings
 
 
@@ -179,35 +180,31 @@ class Run:
         """Names of the masks of the run's own parametrisation at some shares, one list of all models'."""
         return sorted({of_share(self.parametrisation(model), share) for model in self.models for share in shares})
 
-    def masks_of(self, model: str) -> list[str]:
-        """All masks of the main method on a model: the main one, and those that the studies ask for."""
-        studies, own = self.studies, self.parametrisation(model)
-        found = [MAIN]
-        found += [of_share(kind, share) for kind in studies.parametrisations for share in studies.shares]
-        found += [of_share(own, share) for share in studies.blocking_shares]
-        found += [f"fold{part}" for part in range(studies.folds)]
-        found += ["shuffled"] * studies.shuffled
-        found += [f"edits{count}" for count in studies.training_edits]
-        return list(dict.fromkeys(found))
-
     def layer_mask(self, model: str) -> str:
         """Name of the mask that is trained in each layer of the study of layers."""
         return of_share(self.parametrisation(model), self.studies.layers_share)
 
-    @property
-    def masks(self) -> list[str]:
-        """All masks of the run."""
-        found = [name for model in self.models for name in self.masks_of(model)]
-        return list(dict.fromkeys([*found, *self.study_masks([self.studies.layers_share])]))
+    @functools.cached_property
+    def masks(self) -> dict[str, MaskPlan]:
+        """All masks of the run by name."""
+        planned: dict[str, MaskPlan] = {}
+        for own in map(self.parametrisation, self.models):
+            planned |= plans_of_shares(own, [self.studies.layers_share]) | plans(self.studies, own, self.facts.relations)
+        return planned
 
-    def mask_plan(self, mask: str, method: str) -> dict[str, Any]:
-        """How a method's mask is trained and measured, as masking.names.plan says it, with the method's own settings."""
-        found = plan(mask, self.facts.relations, self.studies.folds)
-        found["settings"] = self.mask_by_method.get(self.base(method), {}) | found["settings"]
+    def mask_plan(self, mask: str, method: str) -> MaskPlan:
+        """How a method's mask is trained and measured, with the method's own settings."""
+        planned = self.masks[mask]
+        settings = {**self.mask_by_method.get(self.base(method), {}), **planned.settings}
         kind = "layers" if method in self.layer_methods.values() else "transfer" if method in self.compare else None
         if kind and (epochs := getattr(self.studies, f"{kind}_epochs")):
-            found["settings"]["epochs"] = epochs
-        return found
+            settings["epochs"] = epochs
+        return dataclasses.replace(planned, settings=settings)
+
+    def row_key(self, model: str, method: str) -> dict[str, Any]:
+        """What all rows of the table `measures` share that are of a method on a model; a study's layer is a column of its own."""
+        layer = {name: layer for layer, name in self.layer_methods.items()}.get(method)
+        return {"model": model, "method": self.base(method), "layer": layer}
 
     def mask_settings(self, model: str, method: str) -> MaskSettings:
         """Settings of a method's main mask on a model."""
@@ -224,7 +221,7 @@ class Run:
         if mask == MAIN and method in self.methods:
             return self.splits_of(method)
         both = [self.train_split(method), self.test_split(method)]
-        return both if self.mask_plan(mask, method)["edits"] else both[1:]
+        return both if self.masks[mask].training_edits else both[1:]
 
     def perplexity_edits(self, mask: str) -> int:
         """Test edits whose perplexity is measured under a mask."""

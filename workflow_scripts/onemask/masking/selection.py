@@ -1,5 +1,8 @@
 """Which of the training facts a mask learns from."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -7,7 +10,7 @@ from onemask.data.splits import SPLITS
 from onemask.io.errors import OnemaskError
 
 
-def choose(facts: pd.DataFrame, left_out: list[str], count: int | None, seed: int) -> np.ndarray:
+def choose(facts: pd.DataFrame, left_out: Sequence[str], count: int | None, seed: int) -> np.ndarray:
     """Row numbers, ascending, of the facts without some relations, and of `count` of them drawn with a seed (None: all).
 
     A smaller draw is part of every larger one with the same seed. Raises OnemaskError when there are fewer than asked for.
@@ -22,14 +25,14 @@ def choose(facts: pd.DataFrame, left_out: list[str], count: int | None, seed: in
     return kept
 
 
-def measured(facts: pd.DataFrame, plan: dict, split: str, seed: int) -> np.ndarray:
-    """Row numbers of the facts of a split that a mask is measured on; plan: as masking.names.plan gives it.
+def measured(facts: pd.DataFrame, plan: Mapping[str, Any], split: str, seed: int) -> np.ndarray:
+    """Row numbers of the facts of a split that a mask is measured on; plan: a MaskPlan as a dictionary.
 
     A mask that left relations out is measured on these alone; one of fewer training edits, of the training split, on its own.
     Raises OnemaskError when there is none.
     """
-    if plan["edits"] and SPLITS[split].role == "train":
-        return choose(facts, [], plan["edits"], seed)
+    if plan["training_edits"] and SPLITS[split].role == "train":
+        return choose(facts, [], plan["training_edits"], seed)
     rows = np.flatnonzero(facts["relation_id"].isin(plan["left_out"] or facts["relation_id"]))
     if not len(rows):
         raise OnemaskError(f"facts of {', '.join(plan['left_out'])} in {split}", "none", "Ask for more facts, or fewer folds.")

@@ -35,9 +35,9 @@ def block(
     edit: Callable[[Task], Edited],
     batch_tokens: int,
 ) -> pd.DataFrame:
-    """The `blocking` table of four conditions, from existing edits and from new ones made while the layer computes W * K.
+    """The `blocking` table of four states, from existing edits and from new ones made while the layer computes W * K.
 
-    unmasked, masked_after: the existing edits, judged with W + r u^T and with (W + r u^T) * K. masked: the new edits, judged
+    edited, masked_after: the existing edits, judged with W + r u^T and with (W + r u^T) * K. masked: the new edits, judged
     with (W + r u^T) * K, the mask active throughout. masked_weights: the same, judged with W * K + r u^T, where the mask
     covers the old weights but not the update. task: the model, `facts` and templates of the new edits, which `edit` makes.
     """
@@ -47,12 +47,12 @@ def block(
         new = made.layers[0].to(model.device)
         over_masked = success(model, facts, new, None, batch_tokens)
     before, during = steps.to_numpy(), made.steps.numpy()
-    conditions = {
-        "unmasked": (success(model, facts, edits, None, batch_tokens), before),
+    states = {
+        "edited": (success(model, facts, edits, None, batch_tokens), before),
         "masked": (success(model, facts, new, keep, batch_tokens), during),
         "masked_weights": (over_masked, during),
         "masked_after": (success(model, facts, edits, keep, batch_tokens), before),
     }
     key = facts[["case_id", "relation_id"]]
-    frames = [key.join(judged).assign(condition=name, steps=taken) for name, (judged, taken) in conditions.items()]
+    frames = [key.join(judged).assign(state=name, steps=taken) for name, (judged, taken) in states.items()]
     return pd.concat(frames, ignore_index=True)

@@ -1,6 +1,7 @@
 """Perplexity of the original, edited and masked models on held-out text; the blocks up to the edited layer run once."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,16 +63,15 @@ def nll_by_edit(
     return run_batches([[row] for row in range(edits)], compute, journal, progress)["nll"]
 
 
-def perplexity_table(rows: list[tuple[int, str, float]], windows: Tensor) -> pd.DataFrame:
-    """The `perplexity` table; rows: case_id, state, mean negative log-likelihood over the windows (nats)."""
-    tokens = windows.shape[0] * (windows.shape[1] - 1)
-    return pd.DataFrame(rows, columns=["case_id", "state", "nll"]).assign(tokens=tokens)
+def perplexity_table(rows: list[dict[str, Any]], windows: Tensor) -> pd.DataFrame:
+    """The `perplexity` table; rows: case_id, state, nll: mean negative log-likelihood over the windows (nats)."""
+    return pd.DataFrame(rows).assign(tokens=windows.shape[0] * (windows.shape[1] - 1))
 
 
-def rows_of(cases: Iterable[int], states: list[str], nll: Tensor) -> list[tuple[int, str, float]]:
-    """Rows of the `perplexity` table from values (cases, states)."""
+def rows_of(cases: Iterable[int], states: list[dict[str, Any]], nll: Tensor) -> list[dict[str, Any]]:
+    """Rows of the `perplexity` table from values (cases, states). states: the columns that say which state each is."""
     return [
-        (int(case), state, value)
+        {"case_id": int(case), **state, "nll": value}
         for case, values in zip(cases, nll.tolist(), strict=True)
         for state, value in zip(states, values, strict=True)
     ]
@@ -104,8 +104,8 @@ def collapse(
     worst = found[:, 0].argsort(descending=True, stable=True)[:count]
     order, part = order[worst], journal.part("masked")
     under = nll_by_edit(model, cuts, windows, lambda group: [masked[order[group]]], len(order), part)
-    rows = [(-1, original.name, mean_nll(model, cuts, windows, original))]
-    rows += rows_of(cases[order.numpy()], [edited.name, masked.name], torch.cat([found[worst], under], dim=1))
+    rows = [{"case_id": -1, **original.columns, "nll": mean_nll(model, cuts, windows, original)}]
+    rows += rows_of(cases[order.numpy()], [edited.columns, masked.columns], torch.cat([found[worst], under], dim=1))
     return perplexity_table(rows, windows)
 
 
@@ -127,13 +127,14 @@ def measure(
         with edits.others_applied(model):
             edited = cut_windows(model, edits.layer, windows)
     fixed, varying = ([state for state in states if state.varies == varies] for varies in (False, True))
-    rows = [
-        (-1, state.name, mean_nll(model, unedited if state.update is None else edited, windows, state[[0]])) for state in fixed
-    ]
+    rows = []
+    for state in fixed:
+        nll = mean_nll(model, unedited if state.update is None else edited, windows, state[[0]])
+        rows.append({"case_id": -1, **state.columns, "nll": nll})
     if varying:
         names = cases["case_id"].unique()
         found = nll_by_edit(
             model, edited, windows, lambda group: [state[group] for state in varying], len(names), journal, progress
         )
-        rows += rows_of(names, [state.name for state in varying], found)
+        rows += rows_of(names, [state.columns for state in varying], found)
     return perplexity_table(rows, windows)

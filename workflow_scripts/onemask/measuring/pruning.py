@@ -1,5 +1,8 @@
 """Pruning without training (figure 14): the largest weights of one edited matrix are removed, or set back."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pandas as pd
 import torch
 from torch import Tensor
@@ -12,12 +15,17 @@ from onemask.model.tokens import prompt_ids
 
 # size of the update, of the edited weight, norm of the edited matrix's column, mean absolute activation of its neuron
 CRITERIA = ("update", "magnitude", "columns", "activation")
-FILLS = {"zero": False, "original": True}  # does a pruned weight take its value before the edit?
+STATES = {"zeroed": False, "restored": True}  # does a pruned weight take its value before the edit?
 
 
-def names(shares: list[float]) -> list[str]:
-    """Names of the states of `states_of`: every criterion, share and fill, as "update-zero-5" (percent)."""
-    return [f"{name}-{fill}-{100 * share:g}" for name in CRITERIA for share in shares for fill in FILLS]
+def columns_of(shares: Sequence[float]) -> list[dict[str, Any]]:
+    """What sets the states of `states_of` apart, in their order: state, parametrisation (the criterion) and share."""
+    return [
+        {"state": state, "parametrisation": criterion, "share": share}
+        for criterion in CRITERIA
+        for share in shares
+        for state in STATES
+    ]
 
 
 def criteria(weight: Tensor, update: Tensor, activation: Tensor) -> list[Tensor]:
@@ -41,16 +49,19 @@ def largest_removed(values: Tensor, shares: list[float]) -> list[Tensor]:
     return [(rank >= round(share * values.numel())).view_as(values) for share in shares]
 
 
-def states_of(model: Model, edit: FactoredEdits, activation: Tensor, shares: list[float]) -> list[State]:
-    """Every criterion, share and fill over one edit, in the order of `names`."""
+def states_of(model: Model, edit: FactoredEdits, activation: Tensor, shares: Sequence[float]) -> list[State]:
+    """Every criterion, share and fill over one edit, in the order of `columns_of`."""
     weight = model.weight(edit.layer).float()
     pruned = [
         (keep, restores)
         for values in criteria(weight, edit.dense(0), activation)
         for keep in largest_removed(values, shares)
-        for restores in FILLS.values()
+        for restores in STATES.values()
     ]
-    return [State(name, edit, keep, restores) for name, (keep, restores) in zip(names(shares), pruned, strict=True)]
+    return [
+        State(columns["state"], edit, keep, restores)
+        for columns, (keep, restores) in zip(columns_of(shares), pruned, strict=True)
+    ]
 
 
 @torch.inference_mode()

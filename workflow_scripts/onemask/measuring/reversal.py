@@ -1,6 +1,7 @@
 """Reversal: each fact scored by the original, the edited, and the edited and masked model."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 import torch
@@ -34,7 +35,7 @@ def reversal(
         return score_states(model, facts.iloc[group], edits, [state[rows] for state in states], as_released)
 
     scores = run_batches(fact_batches(model, facts, batch_tokens), compute, journal, progress)
-    return reversal_table(facts, [state.name for state in states], scores)
+    return reversal_table(facts, [state.columns for state in states], scores)
 
 
 def score_states(
@@ -65,12 +66,12 @@ def score_states(
     return {name: torch.stack([columns[name] for columns in found], dim=1) for name in found[0]}
 
 
-def reversal_table(facts: pd.DataFrame, states: list[str], scores: dict[str, Tensor]) -> pd.DataFrame:
-    """The `reversal` table from the columns of `score_states`."""
+def reversal_table(facts: pd.DataFrame, states: list[dict[str, Any]], scores: dict[str, Tensor]) -> pd.DataFrame:
+    """The `reversal` table from the columns of `score_states`. states: the columns that say which state each is."""
     who = facts[["case_id", "relation_id"]]
     return pd.concat(
         [
-            who.assign(state=state, **{name: values[:, at].numpy() for name, values in scores.items()})
+            who.assign(**state, **{name: values[:, at].numpy() for name, values in scores.items()})
             for at, state in enumerate(states)
         ],
         ignore_index=True,
