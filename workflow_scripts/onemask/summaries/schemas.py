@@ -8,15 +8,21 @@ MEASURES = Schema(
     (
         ("model", TEXT),
         ("method", TEXT),
-        ("mask", TEXT),
+        ("layer", INTEGER),
         ("split", TEXT),
         ("seed", INTEGER),
+        ("state", TEXT),
+        ("parametrisation", TEXT),
+        ("share", REAL),
+        ("training_edits", INTEGER),
+        ("trained_on", TEXT),
+        ("item", TEXT),
+        ("relation", TEXT),
         ("metric", TEXT),
         ("value", REAL),
         ("ci_low", REAL),
         ("ci_high", REAL),
         ("n", INTEGER),
-        ("relation", TEXT),
     ),
 )
 
