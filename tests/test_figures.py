@@ -231,6 +231,21 @@ def test_figure06_heights_are_the_tables_values():
         axes_of(figure06, blocking=table[table["state"] != "masked_after"])
 
 
+def test_a_value_outside_its_interval_is_drawn_as_it_is():
+    table = blocking().assign(value=0.97)
+    success, _ = axes_of(figure06, blocking=table)
+    assert heights(success, "no mask") == pytest.approx([0.97] * 4)
+    assert whisker(success, success.containers[0][0].get_center()[0]) == [(0.81, 1.01)]
+    above = axes_of(figure06, blocking=table.assign(ci_low=0.1, ci_high=0.2))[0]
+    assert heights(above, "no mask") == pytest.approx([0.97] * 4)
+
+
+def test_what_has_no_look_is_refused():
+    table = blocking().assign(state="another")
+    with pytest.raises(OnemaskError, match="values with a look; found another"):
+        panels.curves(None, table, "relation")
+
+
 @pytest.mark.parametrize(("edited", "scale"), [(45.0, "linear"), (4500.0, "log")])
 def test_figure07_shows_shares_perplexity_and_all_of_kl(edited, scale):
     table = reversed_edits()
@@ -243,7 +258,7 @@ def test_figure07_shows_shares_perplexity_and_all_of_kl(edited, scale):
     assert [heights(ppl, style.LABELS[state])[0] for state in ("original", "edited")] == [20.0, edited]
     low, high = divergence.get_xlim()
     assert low <= reversal.KL_FLOOR and high >= 4.0
-    for state, drawn in zip(reversal.STATES, divergence.collections[::-1], strict=True):
+    for state, drawn in zip(reversal.STATES, divergence.collections, strict=True):
         assert drawn.get_edgecolor()[0, :3] == pytest.approx(matplotlib.colors.to_rgb(style.PALETTE[state]))
     with pytest.raises(OnemaskError, match="random"):
         axes_of(figure07, **tables | {"kl": kl().query("state != 'random'")})
@@ -304,7 +319,8 @@ def test_another_suffix_is_refused_and_nothing_is_left(tmp_path):
 
 def test_drawing_leaves_nothing_behind():
     before = dict(matplotlib.rcParams)
-    for module, tables in FIGURES.values():
+    for name in ("figure06", "figure07", "figure12"):
+        module, tables = FIGURES[name]
         axes_of(module, **tables)
     assert dict(matplotlib.rcParams) == before and not matplotlib.pyplot.get_fignums()
 

@@ -23,15 +23,15 @@ def draw(subfigure: SubFigure, pruning: pd.DataFrame, reversal: pd.DataFrame, st
     where = {"metric": "rsr", "relation": "all", "split": rsr["split"].iloc[0]}
     points = [panels.at_pruned_share(reversal, state=("random", "shared"), **where)]
     if studies is not None:
-        masks = panels.at_pruned_share(studies, state=("shared",), **where)
-        points.append(masks[masks["look"].isin(TRAINED)])
+        further = panels.at_pruned_share(studies, state="shared", **where)
+        points.append(further[further["look"].isin(TRAINED)])
     axes = subfigure.subplots(1, len(TITLES), sharey=True)
     for panel, (state, title) in zip(axes, TITLES.items(), strict=True):
         panel.axhline(GOAL, color="black", linewidth=0.6, linestyle=":", zorder=0, label=f"{GOAL:.0%} reversed")
         table = style.rows(rsr, state=state, split=where["split"], parametrisation=style.CRITERIA)
         panels.curves(panel, table, "share", hue="parametrisation", markers=True)
-        form = {"joined": False, "markers": True, "err_style": "bars", "markersize": 6, "zorder": 5}
-        panels.curves(panel, pd.concat(points), "pruned", hue="look", **form)
+        masks = pd.concat(points)
+        panels.curves(panel, masks, "pruned", hue="look", joined=False, markers=True, err_style="bars", markersize=6, zorder=5)
         panel.set(title=title, xlabel="pruned share of the weights", xlim=(-0.03, 1.03), xticks=np.linspace(0, 1, 6))
         panel.set(**panels.SHARES)
     axes[0].set_ylabel("reversal success rate")

@@ -13,11 +13,11 @@ from onemask.summaries.schemas import MEASURES
 SIZE = (style.TEXT, 3.7)
 TABLES = {"study": MEASURES}
 PANELS = {("rsr", "test"): "reversal success rate", ("top1", "test"): "Top-1 overlap", ("perplexity", "perplexity"): "perplexity"}
-TRAINED = ("sigmoid", "hard-concrete", "topk", "random")
+TRAINED = ("sigmoid", "hard-concrete", "topk")
 REFERENCES = ("original", "edited", "layer_zeroed")
 TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 90)  # percent
 LEGEND = (
-    TRAINED,
+    (*TRAINED, "random"),
     *([f"{name}, {state}" for name in style.CRITERIA] for state in ("zeroed", "restored")),
     ("this_mask", *REFERENCES),
 )
@@ -30,11 +30,8 @@ def _panel(axes: Axes, measures: pd.DataFrame, table: pd.DataFrame, **where: str
     masks = panels.at_pruned_share(masks, **where)
     masks = masks.assign(percent=100 * masks["pruned"])
     trained = masks["look"].isin([*TRAINED, "this_mask"])
-    for part, form in (
-        (masks[~trained], {"linewidth": 0.8, "markersize": 4.5}),
-        (masks[trained], {"linewidth": 1.3, "zorder": 4}),
-    ):
-        panels.curves(axes, part, "percent", hue="look", markers=True, err_style="bars", **form)
+    for part, width, zorder in ((masks[~trained], 0.8, 2), (masks[trained], 1.3, 4)):
+        panels.curves(axes, part, "percent", hue="look", markers=True, err_style="bars", linewidth=width, zorder=zorder)
     axes.set_xscale("log")
     axes.xaxis.set(major_locator=FixedLocator(TICKS), minor_locator=NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

@@ -1,6 +1,6 @@
 """What several figures draw in a panel: curves, bars and maps by seaborn in the looks of `style`, marks of layers, legends."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,9 @@ def with_interval(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _order(table: pd.DataFrame, hue: str) -> list[str]:
-    """The looks of a table in the order of all figures."""
+    """The looks of a table in the order of all figures; OnemaskError for one that has no look, lest it be left out unseen."""
+    if unknown := sorted(set(table[hue]) - set(style.ORDER)):
+        raise OnemaskError("values with a look", ", ".join(unknown), "Add it to LOOKS of figures/style.py.")
     return [name for name in style.ORDER if name in set(table[hue])]
 
 
@@ -60,7 +62,9 @@ def curves(
         if not joined or name == "this_mask":
             line.set_linestyle("none")
         if style.FILLS[name] == "white":
-            line.set(markerfacecolor="white", markeredgecolor=line.get_color())
+            line.set(markerfacecolor="white", markeredgecolor=line.get_color(), markeredgewidth=0.7)
+        if name == "shared":
+            line.set_zorder(line.get_zorder() + 1)
         if name == "this_mask":
             line.set(markersize=8, markeredgecolor="black", markeredgewidth=0.5)
     axes.set(xlabel="", ylabel="")
@@ -71,34 +75,32 @@ def bars(
     axes: Axes,
     table: pd.DataFrame,
     x: str,
-    at: Mapping[Hashable, float],
+    at: Mapping,
     y: str = "value",
     hue: str = "state",
     names: Mapping[str, str] = style.LABELS,
     width: float = 0.84,
 ) -> None:
-    """Bars at the places `at` of the values of column `x`, side by side by `hue`; a diamond on the baseline says "exactly 0".
+    """Bars at places `at` (by value of column `x`), side by side by `hue`; a diamond on the baseline says "exactly 0".
 
     Of y "value" the whiskers are its interval, else bars are means and whiskers standard errors over rows.
     """
-    order, before, form = _order(table, hue), len(axes.lines), STANDARD_ERROR
+    order, form = _order(table, hue), STANDARD_ERROR
     if y == "value":
         table, form = with_interval(table), INTERVAL
     table, thin = table.assign(at=table[x].map(at).astype(float)), {"color": "black", "linewidth": 0.6}
     looks = {"hue": hue, "hue_order": order, "palette": style.FILLS, "saturation": 1, "legend": False}
-    containers = len(axes.containers)
     caps = 0.008 * len(at) * (1 if x == hue else len(order))  # of the panel, however many bars it has
     sns.barplot(table, x="at", y=y, **looks, native_scale=True, width=width, capsize=caps, err_kws=thin, ax=axes, **form)
-    for line in axes.lines[before:]:
+    for line in axes.lines:
         line.set_path_effects([withStroke(linewidth=1.1, foreground="white")])  # to be seen on dark bars
-    for name, drawn in zip(order, axes.containers[containers:], strict=True):
+    for name, drawn in zip(order, axes.containers, strict=True):
         drawn.set_label(names[name])
         for bar in drawn:
             bar.set(edgecolor=style.PALETTE[name], hatch=style.HATCHES[name], linewidth=0.5)
         zeros = [bar.get_x() + bar.get_width() / 2 for bar in drawn if bar.get_height() == 0]
         if zeros:  # an empty unclipped artist would stretch the layout to the figure's corner
-            look = {"color": style.PALETTE[name], "markersize": 2.4, "clip_on": False, "zorder": 5}
-            axes.plot(zeros, [0] * len(zeros), "D", **look)
+            axes.plot(zeros, [0] * len(zeros), "D", color=style.PALETTE[name], markersize=2.4, clip_on=False, zorder=5)
     axes.set(xlabel="", ylabel="")
     axes.tick_params(axis="x", length=0)
 

@@ -48,10 +48,10 @@ def _perplexity(axes: Axes, perplexity: pd.DataFrame) -> None:
 def _divergence(axes: Axes, kl: pd.DataFrame) -> None:
     table = style.rows(kl, state=STATES).reset_index(drop=True)
     table["kl"] = table["kl"].clip(lower=KL_FLOOR)
-    looks = {"hue": "state", "hue_order": STATES, "palette": style.PALETTE, "legend": False}
+    looks = {"hue": "state", "hue_order": STATES[::-1], "palette": style.PALETTE, "legend": False}
     shape = {"element": "step", "stat": "proportion", "common_norm": False, "alpha": 0.15, "linewidth": 1.1}
     sns.histplot(table, x="kl", **looks, **shape, log_scale=True, bins=30, ax=axes)
-    for state, drawn in zip(STATES, axes.collections[::-1], strict=True):  # seaborn draws the last state first
+    for state, drawn in zip(STATES, axes.collections, strict=True):  # seaborn draws the last of its order first
         drawn.set_linestyle((0, style.DASHES[state] or (1, 0)))
         place = table.loc[table["state"] == state, "kl"].median(), 1.02
         look = {"color": style.PALETTE[state], "markersize": 3, "clip_on": False}

@@ -1,6 +1,5 @@
 """One visual language: a state has one colour, dash, marker, hatch and name, told apart in colour and in grey print."""
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -64,8 +63,8 @@ LOOKS = {
     "patched_mlp": Look("MLP", "#d98f1c", _DASHED),
     "patched_both": Look("attention and MLP", "#303030", _DOTTED),
     **_CRITERIA,
-    **{f"{name}, zeroed": look._replace(label=f"{look.label}, zeroed") for name, look in _CRITERIA.items()},
     **{f"{name}, restored": look._replace(label=f"{look.label}, restored", fill="white") for name, look in _CRITERIA.items()},
+    **{f"{name}, zeroed": look._replace(label=f"{look.label}, zeroed") for name, look in _CRITERIA.items()},
     "sigmoid": Look("trained, sigmoid", _RED),
     "hard-concrete": Look("trained, hard concrete", "#6a2c91", "", "s"),
     "topk": Look("trained, top-k", "#e09a1a", "", "^"),
@@ -74,20 +73,15 @@ LOOKS = {
     "test": Look("test facts", _RED),
     "common_energy": Look("common energy", "#000000", "", "D"),
 }
-LABELS, PALETTE, DASHES, MARKERS, HATCHES = ({name: look[i] for name, look in LOOKS.items()} for i in (0, 1, 2, 3, 4))
-FILLS = {name: look.fill or look.colour for name, look in LOOKS.items()}
 ORDER = tuple(LOOKS)
+LABELS = {name: look.label for name, look in LOOKS.items()}
+PALETTE = {name: look.colour for name, look in LOOKS.items()}
+DASHES = {name: look.dashes for name, look in LOOKS.items()}
+MARKERS = {name: look.marker for name, look in LOOKS.items()}
+HATCHES = {name: look.hatch for name, look in LOOKS.items()}
+FILLS = {name: look.fill or look.colour for name, look in LOOKS.items()}
 CRITERIA = tuple(_CRITERIA)
 NO_MASK = {"edited": "no mask"}  # the edited state's name beside masks
-
-# to be replaced by the titles of the registry of editors
-_TITLES = {"rome": "ROME", "r-rome": "r-ROME", "memit": "MEMIT", "emmet": "EMMET", "alphaedit": "AlphaEdit", "ft-l": "FT-L"}
-
-
-def method_titles(methods: Iterable[str]) -> dict[str, str]:
-    """Title by method, in the order of all figures; a method without title goes last, under its own name."""
-    found = dict.fromkeys(methods)
-    return {name: _TITLES.get(name, name) for name in [*(name for name in _TITLES if name in found), *found]}
 
 
 def rows(frame: pd.DataFrame, **where: object) -> pd.DataFrame:
@@ -95,15 +89,9 @@ def rows(frame: pd.DataFrame, **where: object) -> pd.DataFrame:
 
     OnemaskError when one of them has no row, lest a panel or a curve be empty unseen.
     """
-    several = {column: value for column, value in where.items() if isinstance(value, (list, tuple))}
-    one = {column: value for column, value in where.items() if column not in several}
-    kept = frame.loc[
-        np.logical_and.reduce([np.ones(len(frame), bool), *(frame[column] == value for column, value in one.items())])
-    ]
-    for column, values in several.items():
-        kept = kept[kept[column].isin(values)]
-    lacking = {column: sorted(set(values) - set(kept[column]), key=str) for column, values in several.items()}
-    if kept.empty or any(lacking.values()):
-        named = one | {column: values or several[column] for column, values in lacking.items()}
-        raise OnemaskError(f"rows with {named}", f"none among {len(frame)}", "Mend the table given to the figure.")
+    values = {column: list(value) if isinstance(value, (list, tuple)) else [value] for column, value in where.items()}
+    kept = frame[np.logical_and.reduce([frame[column].isin(several) for column, several in values.items()])]
+    lacking = {column: [value for value in several if value not in set(kept[column])] for column, several in values.items()}
+    if lacking := {column: several for column, several in lacking.items() if several}:
+        raise OnemaskError(f"rows with {where}", f"none of {lacking}", "Mend the table given to the figure.")
     return kept

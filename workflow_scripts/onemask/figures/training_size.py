@@ -31,8 +31,8 @@ def _panel(axes: Axes, table: pd.DataFrame, edits: pd.DataFrame) -> None:
     masks = style.rows(table, state="shared").merge(edits, on="training_edits")
     panels.curves(axes, style.rows(masks, split="test"), "edits", hue="split", marker="o")
     if (masks["split"] == "train").any():
-        form = {"marker": "s", "linewidth": 0.8, "markersize": 4, "errorbar": None}
-        panels.curves(axes, style.rows(masks, split="train"), "edits", hue="split", **form)
+        seen = style.rows(masks, split="train")
+        panels.curves(axes, seen, "edits", hue="split", marker="s", markersize=4, linewidth=0.8, errorbar=None)
     here = masks[(masks["split"] == "test") & masks["training_edits"].isna()]
     if len(here):
         ring = {"color": "black", "markersize": 7, "fillstyle": "none", "label": style.LABELS["this_mask"]}

@@ -14,6 +14,8 @@ SIZE = (style.COLUMN, 3.0)
 TABLES = {"study": MEASURES}
 CONTROLS = {"random": style.LABELS["random"]} | style.NO_MASK
 TEST_SPLITS = ["test", "joint_test"]  # of methods that edit each fact alone, and of those that edit all at once
+# to be replaced by the titles of the registry of editors
+TITLES = {"rome": "ROME", "r-rome": "r-ROME", "memit": "MEMIT", "emmet": "EMMET", "alphaedit": "AlphaEdit", "ft-l": "FT-L"}
 MAP = "Blues"  # light to dark, so it reads in grey and saves ink
 
 
@@ -32,10 +34,12 @@ def _cells(axes: Axes, table: pd.DataFrame) -> QuadMesh:
 
 def draw(subfigure: SubFigure, measures: pd.DataFrame) -> None:
     """Draw from a `measures` table of rsr; `method`: whose edits; `trained_on`: whose edits a shared mask saw."""
-    measures = style.rows(measures, metric="rsr", split=[split for split in TEST_SPLITS if split in set(measures["split"])])
+    measures = measures[(measures["metric"] == "rsr") & measures["split"].isin(TEST_SPLITS)]
     trained = style.rows(measures, state="shared").pivot(index="trained_on", columns="method", values="value")
     controls = style.rows(measures, state=tuple(CONTROLS)).pivot(index="state", columns="method", values="value")
-    titles = style.method_titles([*measures["method"], *trained.index])
+    methods = {*measures["method"], *trained.index}
+    titles = {name: title for name, title in TITLES.items() if name in methods}
+    titles |= {name: name for name in sorted(methods - set(TITLES))}
     columns = [name for name in titles if name in set(measures["method"])]
     tables = [
         table.reindex(index=[name for name in names if name in table.index], columns=columns).rename(index=names, columns=titles)
