@@ -6,6 +6,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from conftest import FACTS, TEMPLATES, random_network
+from onemask.io.batching import Work
 from onemask.io.errors import OnemaskError
 from onemask.measuring.mechanism import decomposition
 from onemask.measuring.states import State
@@ -139,7 +140,7 @@ def test_masked_weight_is_undone_even_after_an_error(model):
 def test_contributions_sum_to_the_logit(model, edited):
     edits, keep = some_edits(model), some_mask(model)
     state = State("state", edits, keep) if edited else State("state")
-    parts = decomposition.measure(model, FRAME, LayerEdits(edits), [state], 60)
+    parts = decomposition.measure(model, FRAME, LayerEdits(edits), [state], Work(60))
     sums = parts.groupby(["case_id", "token"])["exact"].sum()
     for i, fact in enumerate(FACTS):
         weight = model.weight(LAYER).clone()
@@ -152,7 +153,7 @@ def test_contributions_sum_to_the_logit(model, edited):
 
 def test_unfolded_contributions_do_not_sum_to_the_logit(model):
     """The negative control: without the final norm the parts miss the logit, so the test above can fail."""
-    parts = decomposition.measure(model, FRAME, LayerEdits(some_edits(model)), [State("state")], 60)
+    parts = decomposition.measure(model, FRAME, LayerEdits(some_edits(model)), [State("state")], Work(60))
     exact, unfolded = (parts.groupby(["case_id", "token"])[form].sum() for form in ("exact", "unfolded"))
     assert (exact - unfolded).abs().max() > 0.01
 

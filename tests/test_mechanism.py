@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from conftest import FACTS
-from onemask.io.batching import Journal
+from onemask.io.batching import Journal, Work
 from onemask.masking.masks import Mask
 from onemask.measuring import perplexity
 from onemask.measuring.mechanism import activations, attention, decomposition, patching
@@ -23,7 +23,7 @@ from onemask.summaries import mechanism
 from test_algebra import LAYER, DenseWeight, some_edits, some_mask
 
 FRAME = pd.DataFrame(FACTS)
-SMALL = 30  # tokens a batch: several batches
+SMALL = Work(30)  # tokens a batch: several batches
 
 
 def states(model, edits: LayerEdits):
@@ -199,16 +199,16 @@ def test_the_worst_edits_are_measured_under_the_mask(model, tmp_path):
     windows = torch.arange(1, 41).view(2, 20)
     cases, seen = np.array([7, 8, 9, 10]), []
     journal = Journal(tmp_path / "journal", "x")
-    everything = collapse(model, windows, cases, edits, states(model, edits), 4, 2, journal, seen.append)
+    everything = collapse(model, windows, cases, edits, states(model, edits), 4, 2, Work(journal=journal, callback=seen.append))
     edited = everything[everything["state"] == "edited"].set_index("case_id")["nll"]
     assert sorted(edited.index) == [7, 8, 9, 10] and seen == [1, 2, 3, 4]
-    table = collapse(model, windows, cases, edits, states(model, edits), 2, 2, Journal())
+    table = collapse(model, windows, cases, edits, states(model, edits), 2, 2)
     for state in ("edited", "shared"):
         assert set(table.loc[table["state"] == state, "case_id"]) == set(edited.nlargest(2).index)
-    again = collapse(model, windows, cases, edits, states(model, edits), 2, 2, Journal(tmp_path / "journal", "x"))
+    again = collapse(model, windows, cases, edits, states(model, edits), 2, 2, Work(journal=Journal(tmp_path / "journal", "x")))
     pd.testing.assert_frame_equal(table, again)
     for searched in (1, 2):  # whatever the first window says, four candidates are measured on both
-        found = collapse(model, windows, cases, edits, states(model, edits), 1, searched, Journal())
+        found = collapse(model, windows, cases, edits, states(model, edits), 1, searched)
         assert found["case_id"].tolist() == [-1, edited.idxmax(), edited.idxmax()]
         pd.testing.assert_frame_equal(found, table.iloc[:3])
     rows = pd.DataFrame(mechanism.collapse_measures(table, "test", 0, model="m", method="rome"))
@@ -223,8 +223,8 @@ def test_candidates_are_those_that_are_worst_at_the_beginning(model, monkeypatch
     monkeypatch.setattr(perplexity, "CANDIDATES", 1)
     given = mean_nll
     monkeypatch.setattr(perplexity, "mean_nll", lambda *a: measured.append(len(a[2])) or given(*a))
-    found = collapse(model, windows, cases, edits, states(model, edits), 1, 1, Journal())
-    first = collapse(model, windows[:1], cases, edits, states(model, edits), 1, 1, Journal())
+    found = collapse(model, windows, cases, edits, states(model, edits), 1, 1)
+    first = collapse(model, windows[:1], cases, edits, states(model, edits), 1, 1)
     assert found["case_id"].tolist() == first["case_id"].tolist() and (found["tokens"] == 2 * first["tokens"]).all()
     assert measured == [1, 1, 1, 1, 2, 2, 2] + [1, 1, 1, 1, 1, 1]  # nothing twice where all was searched
 

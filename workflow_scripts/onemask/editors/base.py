@@ -4,14 +4,14 @@
 `edit(task, settings) -> Edited`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from onemask.editors.second_moment import SecondMoment
-from onemask.io.batching import Journal
+from onemask.io.batching import Work
 from onemask.model.edits import FactoredEdits
 from onemask.model.models import Model
 
@@ -21,16 +21,15 @@ class Task:
     """The facts to edit and all that an editor may use.
 
     facts: dicts with prompt (holding "{}"), subject, target_true, target_new. templates: context templates, the first is "{}".
-    moments: second moments by layer, where the method needs them. journal: keeps finished batches. progress: told the number
-    of facts done after each batch.
+    moments: second moments by layer, where the method needs them. work: the journal and callback of the batches, whose size is
+    the method's own setting.
     """
 
     model: Model
     facts: list[dict]
     templates: list[str]
     moments: Mapping[int, SecondMoment] = field(default_factory=dict)
-    journal: Journal = field(default_factory=Journal)
-    progress: Callable[[int], None] = lambda done: None
+    work: Work = field(default_factory=Work)
 
 
 @dataclass(frozen=True)

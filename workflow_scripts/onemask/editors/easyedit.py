@@ -25,7 +25,7 @@ def _rome(task: Task, settings: rome.Settings, location: str | None) -> Edited:
         factors, trace = easyeditor.rome_factors(task.model, task.facts[group[0]], task.templates, settings, moment, location)
         return {"u": factors.u, "r": factors.r, "trace": _traces([trace], settings.steps)}
 
-    parts = run_batches([[i] for i in range(len(task.facts))], compute, task.journal, task.progress)
+    parts = run_batches([[i] for i in range(len(task.facts))], compute, task.work)
     edits = FactoredEdits(settings.layer, parts["u"][:, None], parts["r"][:, None])
     return _edited([edits], parts["trace"])
 
@@ -33,7 +33,7 @@ def _rome(task: Task, settings: rome.Settings, location: str | None) -> Edited:
 def _memit(task: Task, settings: memit.Settings, location: str | None) -> Edited:
     moments = {layer: moment.matrix for layer, moment in task.moments.items()}
     layers, traces = easyeditor.memit_factors(task.model, task.facts, task.templates, settings, moments, location)
-    task.progress(len(task.facts))
+    task.work.callback(len(task.facts))
     return _edited([FactoredEdits(p.layer, p.u[:, None], p.r[:, None]) for p in layers], _traces(traces, settings.steps))
 
 

@@ -122,6 +122,6 @@ def edit(task: Task, settings: Settings) -> Edited:
         return {"u": u, "r": r, "lost": lost, "norm": change.flatten(1).norm(dim=1), "trace": trace, "failed": failed}
 
     lengths = [len(prompt) + len(target) - 1 for prompt, target in zip(prompts, targets, strict=True)]
-    parts = run_batches(batches(lengths, settings.edit_batch_tokens), compute, task.journal, task.progress)
+    parts = run_batches(batches(lengths, settings.edit_batch_tokens), compute, task.work)
     edits = FactoredEdits(settings.layer, parts["u"], parts["r"])
     return Edited([edits], parts["trace"], parts["norm"], parts["failed"], parts["lost"])

@@ -156,7 +156,7 @@ def edit_together(task: Task, settings: SpreadSettings, solve: Solve) -> Edited:
         norm = result["delta"].norm(dim=1)
         return {"z": batch.block_output + result["delta"], "norm": norm, "trace": result["trace"], "failed": result["failed"]}
 
-    parts = run_batches(groups, compute, task.journal, task.progress)
+    parts = run_batches(groups, compute, task.work)
     failed = parts["failed"]
     if failed.all():
         raise OnemaskError("a fact whose loss is finite", "none", "Lower the learning rate, or check the model's weights.")

@@ -59,7 +59,7 @@ def edit(task: Task, settings: Settings, solve=rank_one) -> Edited:
         u, r = solve(batch, result["delta"], moment)
         return {"u": u, "r": r, "norm": result["delta"].norm(dim=1), "trace": result["trace"], "failed": result["failed"]}
 
-    parts = run_batches(text_groups(texts, settings.edit_batch_tokens), compute, task.journal, task.progress)
+    parts = run_batches(text_groups(texts, settings.edit_batch_tokens), compute, task.work)
     failed = parts["failed"] | ~torch.isfinite(parts["r"]).all(1)
     u, r = without_failed(failed, parts["u"][:, None], parts["r"][:, None])
     return Edited([FactoredEdits(layer, u, r)], parts["trace"], parts["norm"], failed)

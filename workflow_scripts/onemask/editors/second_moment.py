@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from onemask.io.batching import nothing
 from onemask.io.errors import OnemaskError
-from onemask.io.tensor_files import read_checkpoint, read_tensors, write_checkpoint, write_tensors
+from onemask.io.tensor_files import NO_CHECKPOINT, Checkpoint, read_tensors, write_tensors
 from onemask.model.forward import at_least_float32, split_at
 from onemask.model.models import Model
 from onemask.model.tokens import Padded
@@ -50,21 +51,19 @@ def measure(
     layers: list[int],
     windows: Tensor,
     batch_tokens: int,
-    progress: Callable[[int], None] = lambda done: None,
-    checkpoint: Path | None = None,
-    fingerprint: str = "",
+    checkpoint: Checkpoint = NO_CHECKPOINT,
+    callback: Callable[[int], None] = nothing,
 ) -> dict[int, SecondMoment]:
     """Mean of k k^T over all tokens of `windows` (windows, length), by layer; products in float32 at least, summed in float64.
 
     One pass of the text serves all `layers`. Memory is bounded by `batch_tokens` (tokens run at once), whatever the model's
-    context. With `checkpoint`, the sums are kept there now and then and taken up again by a run with the same `fingerprint`.
-    progress: told the windows done.
+    context. checkpoint: keeps the sums now and then. callback: told the number of windows done.
 
     Raises OnemaskError when the windows are longer than the model's context.
     """
     if windows.shape[1] > model.context:
         raise OnemaskError(f"windows of at most {model.context} tokens", f"{windows.shape[1]}", "Lower statistics.window.")
-    kept = read_checkpoint(checkpoint, fingerprint) if checkpoint else None
+    kept = checkpoint.read()
     start = kept["windows"] if kept else 0
     totals = {at: _total(model, at, kept) for at in layers}
     del kept  # gigabytes of a large model
@@ -74,10 +73,10 @@ def measure(
         for at in range(start, len(windows), size):
             ids = windows[at : at + size]
             split_at(model, max(layers), Padded(ids, torch.full((len(ids),), ids.shape[1])))
-            progress(at + len(ids))
-            if checkpoint and time.monotonic() - saved >= CHECKPOINT_EVERY:
+            callback(at + len(ids))
+            if checkpoint.path and time.monotonic() - saved >= CHECKPOINT_EVERY:
                 content = {"totals": {layer: total.cpu() for layer, total in totals.items()}, "windows": at + len(ids)}
-                write_checkpoint(checkpoint, content, fingerprint)
+                checkpoint.write(content)
                 saved = time.monotonic()
     count = windows.numel()
     return {at: SecondMoment(at, (_mirrored(total.cpu()) / count).float(), count) for at, total in totals.items()}

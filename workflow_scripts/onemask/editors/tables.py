@@ -132,7 +132,14 @@ def join_facts(facts: pd.DataFrame, edits: pd.DataFrame) -> pd.DataFrame:
     return facts.set_index("case_id", drop=False).loc[cases].reset_index(drop=True)
 
 
+def subset(facts: pd.DataFrame, edits: LayerEdits, rows: np.ndarray) -> tuple[pd.DataFrame, LayerEdits]:
+    """Some of the facts, by their row numbers, and their edits.
+
+    Facts that are edited jointly keep the one edit of all of them.
+    """
+    return facts.iloc[rows].reset_index(drop=True), edits[torch.from_numpy(rows)]
+
+
 def sample(facts: pd.DataFrame, edits: LayerEdits, count: int) -> tuple[pd.DataFrame, LayerEdits]:
     """At most `count` facts, evenly spaced, so that every relation has its part, and their edits."""
-    rows = np.linspace(0, len(facts) - 1, min(count, len(facts))).round().astype(int).tolist()
-    return facts.iloc[rows].reset_index(drop=True), edits[rows]
+    return subset(facts, edits, np.linspace(0, len(facts) - 1, min(count, len(facts))).round().astype(int))

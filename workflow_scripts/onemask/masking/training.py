@@ -4,6 +4,7 @@ Each row of a batch is one text under its own edit, W_hat_i * K, in factored for
 once (method.md section 4).
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ import pandas as pd
 import torch
 from torch import Generator, Tensor
 
+from onemask.io.batching import nothing
 from onemask.io.errors import OnemaskError
-from onemask.io.tensor_files import read_checkpoint, write_checkpoint
+from onemask.io.tensor_files import NO_CHECKPOINT, Checkpoint
 from onemask.masking import parametrisations
 from onemask.masking.masks import pruned_share
 from onemask.masking.parametrisations import hard_mask
@@ -133,18 +135,18 @@ class State:
     generator: Generator
     history: list[dict]
 
-    def save(self, path: Path, fingerprint: str) -> None:
+    def save(self, checkpoint: Checkpoint) -> None:
         content = {
             "theta": self.theta.detach(),
             "optimiser": self.optimiser.state_dict(),
             "generator": self.generator.get_state(),
             "history": self.history,
         }
-        write_checkpoint(path, content, fingerprint)
+        checkpoint.write(content)
 
-    def load(self, path: Path, fingerprint: str) -> None:
+    def load(self, checkpoint: Checkpoint) -> None:
         """Take up a checkpoint of the same training; none, or one of another, is passed over."""
-        content = read_checkpoint(path, fingerprint)
+        content = checkpoint.read()
         if content is None:
             return
         with torch.no_grad():
@@ -205,36 +207,36 @@ def train(
     settings: MaskSettings,
     seed: int,
     swapped: np.ndarray | None = None,
-    checkpoint: Path | None = None,
-    fingerprint: str = "",
-    progress: Callable[[dict], None] = lambda row: None,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
+    callback: Callable[[int], None] = nothing,
 ) -> tuple[Tensor, Tensor, list[dict]]:
     """Train the shared mask on `edits` (one a fact, in order); returns theta, the hard mask, and the training curve.
 
-    swapped: of `prepare`, for the control with shuffled labels. With `checkpoint`, each epoch's state is kept there until the
-    end and taken up again by a run with the same `fingerprint`; the result is that of an unbroken run.
+    swapped: of `prepare`, for the control with shuffled labels. checkpoint: keeps each epoch's state; a training that goes
+    on from there ends with the result of an unbroken one. callback: told the number of epochs done.
 
     Raises OnemaskError when the loss is not finite (the checkpoint of the last good epoch stays).
     """
     training, held = hold_out(len(facts), settings.validation_share, seed)
-    file = None if checkpoint is None else checkpoint.with_suffix(".cache")
+    file = checkpoint.path and checkpoint.path.with_suffix(".cache")
     swapped = None if swapped is None else swapped[training]
     texts = prepare(model, edits[torch.from_numpy(training)], facts.iloc[training], settings, swapped, file)
     update = edits.update[torch.from_numpy(training)]
     validation = Validation(model, facts.iloc[held], edits[torch.from_numpy(held)], settings.batch_tokens)
     state = new_state(model, settings, seed)
-    if checkpoint:
-        state.load(checkpoint, fingerprint)
+    state.load(checkpoint)
     for epoch in range(len(state.history), settings.epochs):
         now = schedule(settings, epoch / max(1, settings.epochs - 1))
         sums = run_epoch(model, texts, update, settings, now, state, epoch, seed)
         keep = hard_mask(state.theta, settings, now.tau)
         row = {"epoch": epoch, **sums, "tau": now.tau, "pruned": pruned_share(keep), **validation(keep)}
         state.history.append(row)
-        progress(row)
-        if checkpoint:
-            state.save(checkpoint, fingerprint)
+        logging.info("%s", row)
+        callback(epoch + 1)
+        state.save(checkpoint)
     keep = hard_mask(state.theta, settings, schedule(settings, 1.0).tau)
+    if pruned_share(keep) in (0.0, 1.0):
+        logging.warning("the mask prunes %s of the matrix: choose another gamma", pruned_share(keep))
     return state.theta.detach().cpu(), keep.cpu(), state.history
 
 

@@ -33,7 +33,6 @@ def block(
     steps: pd.Series,
     keep: Tensor,
     edit: Callable[[Task], Edited],
-    batch_tokens: int,
 ) -> pd.DataFrame:
     """The `blocking` table of four conditions, from existing edits and from new ones made while the layer computes W * K.
 
@@ -41,7 +40,7 @@ def block(
     with (W + r u^T) * K, the mask active throughout. masked_weights: the same, judged with W * K + r u^T, where the mask
     covers the old weights but not the update. task: the model, `facts` and templates of the new edits, which `edit` makes.
     """
-    model = task.model
+    model, batch_tokens = task.model, task.work.batch_tokens
     with masked_weight(model, edits.layer, keep):
         made = edit(task)
         new = made.layers[0].to(model.device)

@@ -4,20 +4,19 @@ A ROME edit r u^T acts through the neurons where u^2 is large, u being the norma
 edits of other subjects these neurons must be the same ones.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from onemask.io.batching import NO_JOURNAL, Journal, nothing, sum_batches
+from onemask.io.batching import IN_MEMORY, Work, sum_batches
 from onemask.io.errors import OnemaskError
 from onemask.model.forward import causal_mask, embed, run_blocks
 from onemask.model.models import Model, require_context
 from onemask.model.tokens import batches, encode_with_subject, pad
 
 COMMON = 0.1  # share of neurons whose energy is called common
-BATCH_TOKENS = 4096
 
 
 @torch.inference_mode()
@@ -56,9 +55,7 @@ def key_energy(sums: Tensor, facts: int) -> tuple[float, float]:
     return float(energy[: max(1, round(COMMON * len(energy)))].sum()), pairs / (facts * (facts - 1))
 
 
-def by_layer(
-    model: Model, facts: pd.DataFrame, journal: Journal = NO_JOURNAL, progress: Callable[[int], None] = nothing
-) -> pd.DataFrame:
+def by_layer(model: Model, facts: pd.DataFrame, work: Work = IN_MEMORY) -> pd.DataFrame:
     """The `key_energy` table: common energy and mean cosine of each layer, from one forward pass over the facts' prompts.
 
     facts: the first of each subject counts.
@@ -70,7 +67,7 @@ def by_layer(
     def compute(group: list[int]) -> dict[str, Tensor]:
         return {"sums": torch.stack([key_sums(keys) for keys in subject_keys(model, [texts[i] for i in group])])}
 
-    groups = batches([len(ids) for ids, _ in texts], BATCH_TOKENS)
-    rows = [key_energy(sums, len(texts)) for sums in sum_batches(groups, compute, journal, progress)["sums"]]
+    groups = batches([len(ids) for ids, _ in texts], work.batch_tokens)
+    rows = [key_energy(sums, len(texts)) for sums in sum_batches(groups, compute, work)["sums"]]
     table = pd.DataFrame(rows, columns=["common_energy", "cosine"])
     return table.assign(layer=range(len(rows)), subjects=len(texts))[["layer", "common_energy", "cosine", "subjects"]]

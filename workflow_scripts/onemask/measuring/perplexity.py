@@ -7,9 +7,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from onemask.io.batching import Journal, nothing, run_batches
+from onemask.io.batching import IN_MEMORY, Work, run_batches
 from onemask.measuring.states import State
-from onemask.model.edits import LayerEdits, product
+from onemask.model.edits import BatchEdit, LayerEdits, product
 from onemask.model.forward import Cut, finish, logits_at, split_at
 from onemask.model.models import Model
 from onemask.model.tokens import Padded
@@ -17,9 +17,15 @@ from onemask.model.tokens import Padded
 CANDIDATES = 4  # edits measured on the whole text for each of the worst that are wanted
 
 
-def sampled_cases(table: pd.DataFrame, count: int, seed: int) -> np.ndarray:
-    """case_id of `count` of a table's facts, drawn with a seed; a smaller draw is part of every larger one."""
-    return np.random.default_rng(seed).permutation(table["case_id"].unique())[:count]
+def sampled(cases: np.ndarray, edits: LayerEdits, count: int, seed: int) -> tuple[np.ndarray, LayerEdits]:
+    """`count` of the edits, with their case_ids, drawn with a seed; all of them where they are one joint edit.
+
+    A smaller draw is part of every larger one.
+    """
+    if isinstance(edits.update, BatchEdit):
+        return cases, edits
+    rows = np.flatnonzero(np.isin(cases, np.random.default_rng(seed).permutation(cases)[:count]))
+    return cases[rows], edits[torch.from_numpy(rows)]
 
 
 @torch.inference_mode()
@@ -47,8 +53,7 @@ def nll_by_edit(
     windows: Tensor,
     states_of: Callable[[list[int]], list[State]],
     edits: int,
-    journal: Journal,
-    progress: Callable[[int], None] = nothing,
+    work: Work = IN_MEMORY,
 ) -> Tensor:
     """`mean_nll` of every edit in every state, (edits, states), float64; each edit done is kept in the journal.
 
@@ -59,7 +64,7 @@ def nll_by_edit(
         values = [mean_nll(model, cuts, windows, state) for state in states_of(group)]
         return {"nll": torch.tensor([values], dtype=torch.float64)}
 
-    return run_batches([[row] for row in range(edits)], compute, journal, progress)["nll"]
+    return run_batches([[row] for row in range(edits)], compute, work)["nll"]
 
 
 def perplexity_table(rows: list[tuple[int, str, float]], windows: Tensor) -> pd.DataFrame:
@@ -85,8 +90,7 @@ def collapse(
     states: list[State],
     count: int,
     searched: int,
-    journal: Journal,
-    progress: Callable[[int], None] = nothing,
+    work: Work = IN_MEMORY,
 ) -> pd.DataFrame:
     """The `perplexity` table of the original model and of the `count` worst edits, as edited and under the mask (table 6).
 
@@ -96,13 +100,13 @@ def collapse(
     original, edited, masked = states
     cuts = cut_windows(model, edits.layer, windows)
     order = torch.arange(len(cases))
-    found = nll_by_edit(model, cuts[:searched], windows[:searched], lambda group: [edited[group]], len(cases), journal, progress)
+    found = nll_by_edit(model, cuts[:searched], windows[:searched], lambda group: [edited[group]], len(cases), work)
     if searched < len(windows):
         order = found[:, 0].argsort(descending=True, stable=True)[: CANDIDATES * count]
-        again = journal.part("candidates")
+        again = work.part("candidates")
         found = nll_by_edit(model, cuts, windows, lambda group: [edited[order[group]]], len(order), again)
     worst = found[:, 0].argsort(descending=True, stable=True)[:count]
-    order, part = order[worst], journal.part("masked")
+    order, part = order[worst], work.part("masked")
     under = nll_by_edit(model, cuts, windows, lambda group: [masked[order[group]]], len(order), part)
     rows = [(-1, original.name, mean_nll(model, cuts, windows, original))]
     rows += rows_of(cases[order.numpy()], [edited.name, masked.name], torch.cat([found[worst], under], dim=1))
@@ -112,15 +116,14 @@ def collapse(
 def measure(
     model: Model,
     windows: Tensor,
-    cases: pd.DataFrame,
+    cases: np.ndarray,
     edits: LayerEdits,
     states: list[State],
-    journal: Journal,
-    progress: Callable[[int], None] = nothing,
+    work: Work = IN_MEMORY,
 ) -> pd.DataFrame:
     """The `perplexity` table: every state of every edit, or once (case_id -1) where no single edit makes a difference.
 
-    cases: a row an edit or more, with `case_id`.
+    cases: case_id of each edit.
     """
     unedited = edited = cut_windows(model, edits.layer, windows)
     if edits.others:
@@ -131,9 +134,6 @@ def measure(
         (-1, state.name, mean_nll(model, unedited if state.update is None else edited, windows, state[[0]])) for state in fixed
     ]
     if varying:
-        names = cases["case_id"].unique()
-        found = nll_by_edit(
-            model, edited, windows, lambda group: [state[group] for state in varying], len(names), journal, progress
-        )
-        rows += rows_of(names, [state.name for state in varying], found)
+        found = nll_by_edit(model, edited, windows, lambda group: [state[group] for state in varying], len(cases), work)
+        rows += rows_of(cases, [state.name for state in varying], found)
     return perplexity_table(rows, windows)

@@ -1,12 +1,16 @@
 """Pruning without training (figure 14): the largest weights of one edited matrix are removed, or set back."""
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
+from onemask.io.batching import IN_MEMORY, Work, run_batches
+from onemask.measuring import perplexity
+from onemask.measuring.reversal import reversal_table, score_states
 from onemask.measuring.states import State
 from onemask.model.cut_store import cut_texts
-from onemask.model.edits import FactoredEdits
+from onemask.model.edits import FactoredEdits, LayerEdits
 from onemask.model.models import Model
 from onemask.model.tokens import prompt_ids
 
@@ -57,3 +61,34 @@ def states_of(model: Model, edit: FactoredEdits, activation: Tensor, shares: lis
 def mean_activation(model: Model, layer: int, facts: pd.DataFrame) -> Tensor:
     """Mean absolute input of W by neuron over all tokens of the facts' prompts, (d_mlp,)."""
     return cut_texts(model, layer, prompt_ids(model.tokenizer, facts)).keys.float().abs().mean(0)
+
+
+def measure_reversal(
+    model: Model, facts: pd.DataFrame, edits: LayerEdits, activation: Tensor, shares: list[float], work: Work = IN_MEMORY
+) -> pd.DataFrame:
+    """The `reversal` table of every fact in the states of `states_of`. activation: as of `criteria`."""
+
+    def compute(group: list[int]) -> dict[str, Tensor]:
+        states = states_of(model, edits[group].alone, activation, shares)
+        return score_states(model, facts.iloc[group], edits[group], states)
+
+    return reversal_table(facts, names(shares), run_batches([[row] for row in range(len(facts))], compute, work))
+
+
+def measure_perplexity(
+    model: Model,
+    windows: Tensor,
+    cases: np.ndarray,
+    edits: LayerEdits,
+    activation: Tensor,
+    shares: list[float],
+    work: Work = IN_MEMORY,
+) -> pd.DataFrame:
+    """The `perplexity` table of every edit in the states of `states_of`. cases: case_id of each edit."""
+    cuts = perplexity.cut_windows(model, edits.layer, windows)
+
+    def states(group: list[int]) -> list[State]:
+        return states_of(model, edits[group].alone, activation, shares)
+
+    nll = perplexity.nll_by_edit(model, cuts, windows, states, len(cases), work)
+    return perplexity.perplexity_table(perplexity.rows_of(cases, names(shares), nll), windows)

@@ -1,12 +1,11 @@
 """Reversal: each fact scored by the original, the edited, and the edited and masked model."""
 
-from collections.abc import Callable
-
 import pandas as pd
 import torch
 from torch import Tensor
 
-from onemask.io.batching import NO_JOURNAL, Journal, nothing, run_batches
+from onemask.io.batching import IN_MEMORY, Work, run_batches
+from onemask.io.errors import OnemaskError
 from onemask.measuring.states import State
 from onemask.model.edits import LayerEdits
 from onemask.model.models import Model
@@ -18,11 +17,9 @@ def reversal(
     facts: pd.DataFrame,
     edits: LayerEdits,
     states: list[State],
-    batch_tokens: int,
+    work: Work = IN_MEMORY,
     owners: list[int] | None = None,
     as_released: bool = False,
-    journal: Journal = NO_JOURNAL,
-    progress: Callable[[int], None] = nothing,
 ) -> pd.DataFrame:
     """The `reversal` table: every fact in every state. owners: index of each fact's edit (None: edits in the facts' order).
 
@@ -33,7 +30,7 @@ def reversal(
         rows = group if owners is None else [owners[i] for i in group]
         return score_states(model, facts.iloc[group], edits, [state[rows] for state in states], as_released)
 
-    scores = run_batches(fact_batches(model, facts, batch_tokens), compute, journal, progress)
+    scores = run_batches(fact_batches(model, facts, work.batch_tokens), compute, work)
     return reversal_table(facts, [state.name for state in states], scores)
 
 
@@ -84,10 +81,15 @@ def _first_as_released(model: Model, facts: pd.DataFrame, scores: Scores) -> lis
 
 
 def neighbours(facts: pd.DataFrame, prompts: int) -> tuple[pd.DataFrame, list[int]]:
-    """Each fact's first neighbourhood prompts (which share its true object) as facts, and the row of the fact of each."""
+    """Each fact's first neighbourhood prompts (which share its true object) as facts, and the row of the fact of each.
+
+    Raises OnemaskError when there is none.
+    """
     rows, owners = [], []
     for i, fact in enumerate(facts.to_dict("records")):
         for text in list(fact["neighborhood"])[:prompts]:
             rows.append(fact | {"prompt": text})
             owners.append(i)
+    if not rows:
+        raise OnemaskError("neighbourhood prompts in the test facts", "none", "Set neighborhood_prompts: 0.")
     return pd.DataFrame(rows, columns=facts.columns), owners

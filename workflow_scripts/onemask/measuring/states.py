@@ -50,6 +50,16 @@ def shown(edits: LayerEdits, mask: Mask) -> list[State]:
     return [*unmasked(edits), State(MAIN, edits.update, mask.keep.to(edits.device))]
 
 
+def transferred(edits: LayerEdits, masks: dict[str, Mask], seed: int) -> list[State]:
+    """The edits of one method without a mask, under the masks that were trained on several methods' edits, and a random one.
+
+    masks: by method, after which the states are named. The random mask has the first one's share.
+    """
+    first, *_ = masks.values()
+    keeps = {name: mask.keep for name, mask in masks.items()} | {"random": random_mask(first.keep, seed)}
+    return [*unmasked(edits), *(State(name, edits.update, keep.to(edits.device)) for name, keep in keeps.items())]
+
+
 @contextlib.contextmanager
 def in_state(model: Model, edits: LayerEdits, state: State, mask_everywhere: bool = False) -> Generator[None, None, None]:
     """Within the block the model computes in a state (row i of a batch under edit i); afterwards it is what it was.

@@ -1,13 +1,12 @@
 """How large are the updates where the mask prunes, and everywhere (table 8)?"""
 
 import math
-from collections.abc import Callable
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from onemask.io.batching import NO_JOURNAL, Journal, nothing, run_batches
+from onemask.io.batching import IN_MEMORY, Work, run_batches
 from onemask.model.edits import BatchEdit, LayerEdits
 
 
@@ -35,8 +34,7 @@ def by_edit(
     facts: pd.DataFrame,
     edits: LayerEdits,
     keep: Tensor,
-    journal: Journal = NO_JOURNAL,
-    progress: Callable[[int], None] = nothing,
+    work: Work = IN_MEMORY,
 ) -> pd.DataFrame:
     """The `update_magnitude` table: a row a fact, or one row where all facts are one edit."""
     if isinstance(edits.update, BatchEdit):
@@ -48,5 +46,5 @@ def by_edit(
         found = magnitude(update.dense(row), keep)
         return {name: torch.tensor([value], dtype=torch.float64) for name, value in found.items()}
 
-    found = run_batches([[row] for row in range(len(update))], compute, journal, progress)
+    found = run_batches([[row] for row in range(len(update))], compute, work)
     return facts[["case_id", "relation_id"]].assign(**{name: values.numpy() for name, values in found.items()})

@@ -1,13 +1,12 @@
 """Scoring facts: log-probabilities of both objects, the predicted token, and the KL divergence, in any state of the layer."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from onemask.io.batching import NO_JOURNAL, Journal, nothing, run_batches
+from onemask.io.batching import IN_MEMORY, Work, run_batches
 from onemask.io.errors import OnemaskError
 from onemask.model.edits import Update, product
 from onemask.model.forward import Cut, finish_at, logits_at, split_at
@@ -124,9 +123,7 @@ def kl_divergence(reference: Tensor, other: Tensor) -> Tensor:
 def knowledge(
     model: Model,
     facts: pd.DataFrame,
-    batch_tokens: int,
-    journal: Journal = NO_JOURNAL,
-    progress: Callable[[int], None] = nothing,
+    work: Work = IN_MEMORY,
 ) -> pd.DataFrame:
     """The `knowledge` table: does the unedited model prefer the true object, P(o) > P(o*)? facts: with their `split`."""
 
@@ -134,7 +131,7 @@ def knowledge(
         scores = score(model, probe(model, model.layers - 1, facts.iloc[group]))
         return {"logp_true": scores.logp_true, "logp_new": scores.logp_new}
 
-    found = run_batches(fact_batches(model, facts, batch_tokens), compute, journal, progress)
+    found = run_batches(fact_batches(model, facts, work.batch_tokens), compute, work)
     table = facts[["case_id", "relation_id", "split"]].assign(**{name: values.numpy() for name, values in found.items()})
     return table.assign(known=table["logp_true"] > table["logp_new"])
 

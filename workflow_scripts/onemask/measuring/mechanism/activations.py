@@ -1,13 +1,11 @@
 """The residual stream at the last prompt position, by layer and dimension (figures 5 and 13)."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from onemask.io.batching import NO_JOURNAL, Journal, nothing, sum_batches
+from onemask.io.batching import IN_MEMORY, Work, sum_batches
 from onemask.measuring.mechanism.decomposition import components
 from onemask.measuring.schemas import ACTIVATIONS
 from onemask.measuring.states import State, in_state
@@ -31,9 +29,7 @@ def measure(
     facts: pd.DataFrame,
     edits: LayerEdits,
     states: list[State],
-    batch_tokens: int,
-    journal: Journal = NO_JOURNAL,
-    progress: Callable[[int], None] = nothing,
+    work: Work = IN_MEMORY,
 ) -> pd.DataFrame:
     """The `activations` table: mean, its standard error and mean absolute value over the facts, in every state."""
 
@@ -45,7 +41,7 @@ def measure(
             sums.append(torch.stack([found.sum(1), found.square().sum(1), found.abs().sum(1)]))
         return {"sums": torch.stack(sums)}
 
-    sums = sum_batches(fact_batches(model, facts, batch_tokens), compute, journal, progress)["sums"]
+    sums = sum_batches(fact_batches(model, facts, work.batch_tokens), compute, work)["sums"]
     return pd.concat([_table(state.name, *part, len(facts)) for state, part in zip(states, sums, strict=True)])
 
 

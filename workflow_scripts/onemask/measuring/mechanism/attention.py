@@ -1,7 +1,7 @@
 """How much the last prompt position attends to the subject's last token, where an edit writes: weights by layer and head."""
 
 import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 
 import pandas as pd
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import AttentionInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from onemask.io.batching import NO_JOURNAL, Journal, nothing, run_batches
+from onemask.io.batching import IN_MEMORY, Work, run_batches
 from onemask.measuring.schemas import ATTENTION
 from onemask.measuring.states import State, in_state
 from onemask.model.edits import LayerEdits
@@ -72,9 +72,7 @@ def measure(
     facts: pd.DataFrame,
     edits: LayerEdits,
     states: list[State],
-    batch_tokens: int,
-    journal: Journal = NO_JOURNAL,
-    progress: Callable[[int], None] = nothing,
+    work: Work = IN_MEMORY,
 ) -> pd.DataFrame:
     """The `attention` table, in every state."""
 
@@ -85,7 +83,7 @@ def measure(
                 found.append(subject_weights(model, facts.iloc[group]).double().cpu().transpose(0, 1))
         return {"weights": torch.stack(found, dim=1)}
 
-    weights = run_batches(fact_batches(model, facts, batch_tokens), compute, journal, progress)["weights"]
+    weights = run_batches(fact_batches(model, facts, work.batch_tokens), compute, work)["weights"]
     return pd.concat([_table(facts, state.name, weights[:, at]) for at, state in enumerate(states)], ignore_index=True)
 
 

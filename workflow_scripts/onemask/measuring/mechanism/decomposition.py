@@ -5,13 +5,12 @@ to the logit. The unfolded form is the released code's: the component's output t
 """
 
 import itertools
-from collections.abc import Callable
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from onemask.io.batching import NO_JOURNAL, Journal, nothing, run_batches
+from onemask.io.batching import IN_MEMORY, Work, run_batches
 from onemask.measuring.schemas import DECOMPOSITION
 from onemask.measuring.states import State, in_state
 from onemask.model.edits import LayerEdits
@@ -72,9 +71,7 @@ def measure(
     facts: pd.DataFrame,
     edits: LayerEdits,
     states: list[State],
-    batch_tokens: int,
-    journal: Journal = NO_JOURNAL,
-    progress: Callable[[int], None] = nothing,
+    work: Work = IN_MEMORY,
     as_released: bool = False,
 ) -> pd.DataFrame:
     """The `decomposition` table of the first tokens of both objects, in every state.
@@ -94,7 +91,7 @@ def measure(
             found += [contributions(model, parts, stream, columns) for columns in vectors]
         return {"exact": torch.stack([exact for exact, _ in found], 1), "unfolded": torch.stack([raw for _, raw in found], 1)}
 
-    values = run_batches(fact_batches(model, facts, batch_tokens), compute, journal, progress)
+    values = run_batches(fact_batches(model, facts, work.batch_tokens), compute, work)
     shown = itertools.product([state.name for state in states], OBJECTS)
     frames = [
         _table(model, facts, state, token, {form: of[:, at] for form, of in values.items()})

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from onemask.io.batching import NO_JOURNAL, Journal, nothing, run_batches
+from onemask.io.batching import IN_MEMORY, Work, run_batches
 from onemask.measuring.mechanism.decomposition import OBJECTS
 from onemask.measuring.schemas import PATCHING
 from onemask.measuring.states import State, in_state
@@ -102,9 +102,7 @@ def measure(
     facts: pd.DataFrame,
     edits: LayerEdits,
     states: list[State],
-    batch_tokens: int,
-    journal: Journal = NO_JOURNAL,
-    progress: Callable[[int], None] = nothing,
+    work: Work = IN_MEMORY,
 ) -> pd.DataFrame:
     """The `patching` table of the state "edited": every component, from each layer behind the edited ones on, and nowhere."""
     (edited,) = (state for state in states if state.name == "edited")
@@ -112,7 +110,7 @@ def measure(
     def compute(group: list[int]) -> dict[str, Tensor]:
         return _patch_batch(model, facts.iloc[group], edits, edited[group])
 
-    found = run_batches(fact_batches(model, facts, batch_tokens), compute, journal, progress)
+    found = run_batches(fact_batches(model, facts, work.batch_tokens), compute, work)
     places = list(itertools.product(COMPONENTS, range(edits.layer + 1, model.layers + 1)))
     who = facts[["case_id", "relation_id"]]
     frames = [
