@@ -83,13 +83,13 @@ def test_an_interrupted_editor_ends_as_an_unbroken_one(model, tmp_path, monkeypa
     whole = editor.edit(Task(model, FACTS, TEMPLATES, moments), settings)
     prepare, calls = delta.prepare, []
 
-    def killed(model, layer, texts, beginnings):
+    def killed(model, layer, texts, prefixes):
         calls.append(len(texts))
         if len(calls) == 2:
             raise KeyboardInterrupt
         if len(calls) == 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return prepare(model, layer, texts, beginnings)
+        return prepare(model, layer, texts, prefixes)
 
     work = Work(journal=Journal(tmp_path, "x"))
     monkeypatch.setattr(editor, "prepare", killed)

@@ -99,7 +99,7 @@ def test_edits_made_together_are_one_update_of_the_last_layer_and_the_rest(model
     first, last = edit_tables.stack_layers(table, model)
     assert found.layer == 2 and [part.layer for part in found.others] == [0]
     torch.testing.assert_close(found.update.matrix, last.sum())
-    with pytest.raises(OnemaskError, match=r"edits of one layer, or all made together; found layers \[0, 2\]"):
+    with pytest.raises(OnemaskError, match=r"edits of one layer, or one joint edit of all facts; found layers \[0, 2\]"):
         edit_tables.layer_edits(table.assign(together=False), model)
 
 

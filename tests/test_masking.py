@@ -23,7 +23,7 @@ from onemask.io.errors import OnemaskError
 from onemask.io.tensor_files import NO_CHECKPOINT, Checkpoint
 from onemask.masking import training as mask_training
 from onemask.masking.settings import MaskSettings, schedule
-from onemask.model.edits import BatchEdit, FactoredEdits, LayerEdits
+from onemask.model.edits import FactoredEdits, JointEdit, LayerEdits
 from onemask.model.forward import logits_at
 from onemask.model.models import Model
 from onemask.model.tokens import batches, encode, encode_target
@@ -54,7 +54,7 @@ def rank_two(model) -> LayerEdits:
 def together(model) -> LayerEdits:
     """Edits in two layers, made together as MEMIT's."""
     edits = some_edits(model)
-    return LayerEdits(BatchEdit(LAYER, edits.sum()), (FactoredEdits(LAYER - 1, edits.u.flip(0), edits.r.flip(0)),))
+    return LayerEdits(JointEdit(LAYER, edits.sum()), (FactoredEdits(LAYER - 1, edits.u.flip(0), edits.r.flip(0)),))
 
 
 def in_float32(model) -> Model:
@@ -122,7 +122,7 @@ def steps(model, settings: MaskSettings, count: int = 4) -> tuple[list[float], t
 @each_parametrisation
 def test_a_step_in_parts_is_the_step_at_once(model, parametrisation):
     settings = replace(SETTINGS, parametrisation=parametrisation)
-    lengths = mask_training.prepare(model, single(model), FRAME, settings).cuts.lengths.tolist()
+    lengths = mask_training.prepare(model, single(model), FRAME, settings).cache.lengths.tolist()
     assert len(batches(lengths, 20)) > 3 and len(batches(lengths, SETTINGS.batch_tokens)) == 1
     losses, theta = steps(model, settings)
     parts_losses, parts_theta = steps(model, replace(settings, batch_tokens=20))

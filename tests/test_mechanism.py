@@ -16,7 +16,7 @@ from onemask.measuring.perplexity import collapse, mean_nll
 from onemask.measuring.reversal import reversal
 from onemask.measuring.states import in_state, shown
 from onemask.measuring.update_magnitude import by_edit, magnitude
-from onemask.model.edits import BatchEdit, FactoredEdits, LayerEdits
+from onemask.model.edits import FactoredEdits, JointEdit, LayerEdits
 from onemask.model.scoring import probe, score
 from onemask.model.tokens import encode_target, encode_with_subject, prompt_ids
 from onemask.summaries import mechanism
@@ -42,7 +42,7 @@ def together(model) -> LayerEdits:
     """One edit of all facts in two layers."""
     edits = some_edits(model)
     other = FactoredEdits(LAYER - 1, edits.u.flip(0), 0.3 * edits.r.flip(0))
-    return LayerEdits(BatchEdit(LAYER, edits.sum()), (other,))
+    return LayerEdits(JointEdit(LAYER, edits.sum()), (other,))
 
 
 def test_activations_are_the_plain_models(model):
@@ -55,7 +55,7 @@ def test_activations_are_the_plain_models(model):
                 hidden = model.network(torch.tensor([ids]), output_hidden_states=True).hidden_states
             streams.append(torch.stack([layer[0, -1] for layer in hidden[:-1]]))  # the last is behind the final norm
         found = torch.stack(streams)
-        inner = part[part["layer"] < model.layers - 1].sort_values(["layer", "dimension"])
+        inner = part[part["layer"] < model.n_layers - 1].sort_values(["layer", "dimension"])
         for name, expected in (("mean", found.mean(0)), ("mean_abs", found.abs().mean(0)), ("sem", found.std(0) / 2)):
             np.testing.assert_allclose(inner[name], expected.flatten(), rtol=1e-7, atol=1e-9)
     assert table["facts"].unique().tolist() == [len(FRAME)]
@@ -83,10 +83,10 @@ def test_attention_weights_are_the_eager_ones(model):
 def test_patching_nothing_is_the_edited_model_and_patching_all_nearly_the_original(model):
     edits = LayerEdits(some_edits(model))
     table = patching.measure(model, FRAME, edits, states(model, edits), SMALL)
-    assert sorted(table["first_layer"].unique()) == list(range(LAYER + 1, model.layers + 1))
+    assert sorted(table["first_layer"].unique()) == list(range(LAYER + 1, model.n_layers + 1))
     edited = score(model, probe(model, LAYER, FRAME), edits.update)
     for component in patching.COMPONENTS:
-        nowhere = table[(table["component"] == component) & (table["first_layer"] == model.layers)].sort_values("case_id")
+        nowhere = table[(table["component"] == component) & (table["first_layer"] == model.n_layers)].sort_values("case_id")
         np.testing.assert_allclose(nowhere["logp_true_first"], edited.first_true, rtol=1e-9)
         np.testing.assert_allclose(nowhere["logp_new_first"], edited.first_new, rtol=1e-9)
 
@@ -101,7 +101,7 @@ def test_patched_outputs_are_the_originals_added_by_hand(model, component):
 
     def outputs_of(state: str, replace: dict | None = None):
         kept, hooks = {}, []
-        for layer in range(model.layers):
+        for layer in range(model.n_layers):
             for part in ("attention", "mlp"):
 
                 def hook(module, args, out, key=(part, layer)):

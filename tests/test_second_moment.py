@@ -15,7 +15,7 @@ LAYER = 1
 
 
 def some_windows(model, count: int = 24, length: int = 8) -> torch.Tensor:
-    return torch.randint(model.head.weight.shape[0], (count, length), generator=torch.Generator().manual_seed(5))
+    return torch.randint(model.unembed.weight.shape[0], (count, length), generator=torch.Generator().manual_seed(5))
 
 
 def test_it_is_the_mean_of_outer_products(model):

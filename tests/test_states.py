@@ -14,7 +14,7 @@ from onemask.masking.masks import Mask, pruned_share, random_mask, random_mask_b
 from onemask.measuring.perplexity import measure
 from onemask.measuring.reversal import neighbours, reversal
 from onemask.measuring.states import State, states_of
-from onemask.model.edits import BatchEdit, FactoredEdits, LayerEdits
+from onemask.model.edits import FactoredEdits, JointEdit, LayerEdits
 from test_algebra import LAYER, DenseWeight, plain_logits, some_edits, some_mask, texts
 
 FRAME = pd.DataFrame(FACTS).assign(paraphrases=[[]] * len(FACTS), neighborhood=[["A is", "B is"], ["C is"], [], ["D is", "E is"]])
@@ -63,7 +63,7 @@ def test_every_state_is_its_matrix(model):
 def together(model) -> LayerEdits:
     """One update of two layers, as MEMIT makes it."""
     edits = some_edits(model)
-    return LayerEdits(BatchEdit(LAYER, edits.sum()), (FactoredEdits(0, edits.u, 0.5 * edits.r),))
+    return LayerEdits(JointEdit(LAYER, edits.sum()), (FactoredEdits(0, edits.u, 0.5 * edits.r),))
 
 
 def test_edits_made_together_stand_in_every_layer_but_the_mask_in_one(model):

@@ -80,7 +80,7 @@ def test_a_plan_says_what_a_mask_is_trained_on():
     plans = {name: mask_plan.plan(name, STUDIES, RELATIONS) for name in ("shared", "fold1", "edits30", "shuffled")}
     made = {name: training_edits(facts(50), edits, settings, plan, draw_seed=1, seed=0) for name, plan in plans.items()}
     for training in made.values():
-        assert training.edits.alone.u.flatten().tolist() == training.facts["case_id"].tolist()
+        assert training.edits.single.u.flatten().tolist() == training.facts["case_id"].tolist()
     assert len(made["shared"].facts) == 50 and made["shared"].settings == settings and made["shared"].swapped is None
     assert set(made["fold1"].facts["relation_id"]) == {"P1", "P3", "P5"} and made["fold1"].settings.epochs == 3
     assert len(made["edits30"].facts) == 30 and made["edits30"].settings.epochs == 5  # of 3: 50 / 30 times as many
@@ -156,7 +156,7 @@ def test_energy_by_layer_is_that_of_the_inputs_of_w_at_the_subjects_last_tokens(
         if layer == 2:
             normalised = keys / keys.norm(dim=1, keepdim=True)
     table = by_layer(model, frame, Work(20))  # several batches
-    assert table["layer"].tolist() == list(range(model.layers)) and (table["subjects"] == 4).all()
+    assert table["layer"].tolist() == list(range(model.n_layers)) and (table["subjects"] == 4).all()
     largest = normalised.pow(2).mean(0).numpy()
     assert table["common_energy"][2] == pytest.approx(np.sort(largest)[-round(0.1 * model.d_mlp) :].sum())
     cosines = (normalised @ normalised.T).numpy()[np.triu_indices(4, 1)]

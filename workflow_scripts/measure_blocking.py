@@ -15,7 +15,7 @@ def main(smk):
     source = job.provenance(smk, model.info)
     with working(smk, source, len(facts), "edits") as work:
         task = editing_task(smk, model, facts, work)
-        table = block(task, facts, edits.alone, steps, keep, lambda task: edit(task, smk.params.method, smk.params.settings))
+        table = block(task, facts, edits.single, steps, keep, lambda task: edit(task, smk.params.method, smk.params.settings))
         write_table(smk.output.blocking, BLOCKING, table, source)
 
 

@@ -109,7 +109,7 @@ def second_moments(model: Model, layers: list[int], folder: Path, corpus: str | 
         if available < model.d_mlp:
             raise OnemaskError(f"a text of at least {model.d_mlp:,} tokens", f"{available:,}", "Take a longer --corpus.")
         text = pd.DataFrame({"part": ["statistics"], "text": [corpus]})
-        rows = windows(model.tokenizer, text, "statistics", min(MOMENT_TOKENS, available), min(MOMENT_WINDOW, model.context))
+        rows = windows(model.tokenizer, text, "statistics", min(MOMENT_TOKENS, available), min(MOMENT_WINDOW, model.n_ctx))
         with Checkpoint(path.with_suffix(".checkpoint"), digest([rows.tolist(), model.info])) as checkpoint:
             measured = measure(model, layers, rows, MOMENT_TOKENS_AT_ONCE, checkpoint, Progress(len(rows), "windows"))
             write_second_moments(path, measured, {"model": model.info, "versions": installed_versions()})

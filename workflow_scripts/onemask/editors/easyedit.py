@@ -1,6 +1,7 @@
 """ROME and MEMIT by EasyEdit's own code (onemask.editors.easyedit_adapter), behind the door of every editor."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from onemask.editors import easyedit_adapter as easyeditor
@@ -11,7 +12,7 @@ from onemask.io.errors import OnemaskError
 from onemask.model.edits import FactoredEdits
 
 
-def _traces(traces: list[list[float]], steps: int) -> Tensor:
+def _traces(traces: list[list[float]], steps: int) -> Float[Tensor, "facts steps"]:
     padded = torch.full((len(traces), steps), torch.nan)
     for row, trace in zip(padded, traces, strict=True):
         row[: len(trace)] = torch.tensor(trace)
@@ -37,7 +38,7 @@ def _memit(task: Task, settings: memit.Settings, location: str | None) -> Edited
     return _edited([FactoredEdits(p.layer, p.u[:, None], p.r[:, None]) for p in layers], _traces(traces, settings.steps))
 
 
-def _edited(layers: list[FactoredEdits], trace: Tensor) -> Edited:
+def _edited(layers: list[FactoredEdits], trace: Float[Tensor, "facts steps"]) -> Edited:
     """EasyEdit says nothing of |delta|: NaN."""
     finite = [torch.isfinite(factor).flatten(1).all(1) for part in layers for factor in (part.u, part.r)]
     failed = ~torch.stack(finite).all(0)

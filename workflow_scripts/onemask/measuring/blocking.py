@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pandas as pd
+from jaxtyping import Bool
 from torch import Tensor
 
 from onemask.editors.base import Edited, Task
@@ -11,7 +12,9 @@ from onemask.model.models import Model
 from onemask.model.scoring import fact_batches, probe, score
 
 
-def success(model: Model, facts: pd.DataFrame, edits: FactoredEdits, keep: Tensor | None, batch_tokens: int) -> pd.DataFrame:
+def success(
+    model: Model, facts: pd.DataFrame, edits: FactoredEdits, keep: Bool[Tensor, "d_model d_mlp"] | None, batch_tokens: int
+) -> pd.DataFrame:
     """Columns success (P(o*) > P(o)) and token_accuracy (EasyEdit's, teacher-forced) by fact, index of `facts`."""
     parts = []
     for group in fact_batches(model, facts, batch_tokens):
@@ -31,7 +34,7 @@ def block(
     facts: pd.DataFrame,
     edits: FactoredEdits,
     steps: pd.Series,
-    keep: Tensor,
+    keep: Bool[Tensor, "d_model d_mlp"],
     edit: Callable[[Task], Edited],
 ) -> pd.DataFrame:
     """The `blocking` table of four conditions, from existing edits and from new ones made while the layer computes W * K.
@@ -42,10 +45,10 @@ def block(
     """
     model, batch_tokens = task.model, task.work.batch_tokens
     with masked_weight(model, edits.layer, keep):
-        made = edit(task)
-        new = made.layers[0].to(model.device)
+        result = edit(task)
+        new = result.layers[0].to(model.device)
         over_masked = success(model, facts, new, None, batch_tokens)
-    before, during = steps.to_numpy(), made.steps.numpy()
+    before, during = steps.to_numpy(), result.steps.numpy()
     conditions = {
         "unmasked": (success(model, facts, edits, None, batch_tokens), before),
         "masked": (success(model, facts, new, keep, batch_tokens), during),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from onemask.io.batching import IN_MEMORY, Work, sum_batches
@@ -20,8 +21,8 @@ COMMON = 0.1  # share of neurons whose energy is called common
 
 
 @torch.inference_mode()
-def subject_keys(model: Model, texts: list[tuple[list[int], int]]) -> Iterator[Tensor]:
-    """Input of W at one place in each text, layer by layer: (texts, d_mlp) on the CPU, float64.
+def subject_keys(model: Model, texts: list[tuple[list[int], int]]) -> Iterator[Float[Tensor, "texts d_mlp"]]:
+    """Input of W at one place in each text, layer by layer, on the CPU, float64.
 
     texts: token ids and the place, as from `encode_with_subject`.
     """
@@ -29,20 +30,20 @@ def subject_keys(model: Model, texts: list[tuple[list[int], int]]) -> Iterator[T
     ids, lengths = tokens.ids.to(model.device), tokens.lengths.to(model.device)
     mask, positions = causal_mask(lengths, ids.shape[1]), torch.arange(ids.shape[1], device=ids.device)[None]
     at, rows = torch.tensor([place for _, place in texts]), torch.arange(len(texts))
-    hidden, seen = embed(model, ids), {}
-    for layer in range(model.layers):
-        with model.matrix(layer).register_forward_pre_hook(lambda _, args: seen.update(keys=args[0])):
+    hidden, inputs = embed(model, ids), {}
+    for layer in range(model.n_layers):
+        with model.matrix(layer).register_forward_pre_hook(lambda _, args: inputs.update(keys=args[0])):
             hidden = run_blocks(model, hidden, range(layer, layer + 1), mask, positions)
-        yield seen["keys"][rows, at].cpu().double()
+        yield inputs["keys"][rows, at].cpu().double()
 
 
-def key_sums(keys: Tensor) -> Tensor:
-    """Sums over keys (facts, d_mlp), each normalised to u: of u^2 and of u, (2, d_mlp)."""
+def key_sums(keys: Float[Tensor, "facts d_mlp"]) -> Float[Tensor, "2 d_mlp"]:
+    """Sums over keys, each normalised to u: of u^2 and of u."""
     u = keys / keys.norm(dim=1, keepdim=True)
     return torch.stack([u.pow(2).sum(0), u.sum(0)])
 
 
-def key_energy(sums: Tensor, facts: int) -> tuple[float, float]:
+def key_energy(sums: Float[Tensor, "2 d_mlp"], facts: int) -> tuple[float, float]:
     """Common energy and mean cosine of the keys of `facts` facts, from their `key_sums`.
 
     Common energy: sum of mean u_b^2 over the tenth of the neurons b with the largest mean; 0.1 where nothing is shared in a

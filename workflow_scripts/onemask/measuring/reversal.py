@@ -2,6 +2,7 @@
 
 import pandas as pd
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from onemask.io.batching import IN_MEMORY, Work, run_batches
@@ -36,19 +37,19 @@ def reversal(
 
 def score_states(
     model: Model, facts: pd.DataFrame, edits: LayerEdits, states: list[State], as_released: bool = False
-) -> dict[str, Tensor]:
-    """Columns of the `reversal` table, (facts, states) each. states: fact i under their update i."""
+) -> dict[str, Shaped[Tensor, "facts states"]]:
+    """Columns of the `reversal` table. states: fact i under their update i."""
     unedited = probe(model, edits.layer, facts)
     edited = unedited
     if edits.others:
         with edits.others_applied(model):
             edited = probe(model, edits.layer, facts)
     original = State("original").score(model, unedited)
-    found = []
+    by_state = []
     for state in states:
         scores = state.score(model, unedited if state.update is None else edited)
         first_true, first_new = _first_as_released(model, facts, scores) if as_released else (scores.first_true, scores.first_new)
-        found.append(
+        by_state.append(
             {
                 "logp_true": scores.logp_true,
                 "logp_new": scores.logp_new,
@@ -59,10 +60,10 @@ def score_states(
                 "kl": kl_divergence(original.log_probs, scores.log_probs).double(),
             }
         )
-    return {name: torch.stack([columns[name] for columns in found], dim=1) for name in found[0]}
+    return {name: torch.stack([columns[name] for columns in by_state], dim=1) for name in by_state[0]}
 
 
-def reversal_table(facts: pd.DataFrame, states: list[str], scores: dict[str, Tensor]) -> pd.DataFrame:
+def reversal_table(facts: pd.DataFrame, states: list[str], scores: dict[str, Shaped[Tensor, "facts states"]]) -> pd.DataFrame:
     """The `reversal` table from the columns of `score_states`."""
     who = facts[["case_id", "relation_id"]]
     return pd.concat(
@@ -74,8 +75,8 @@ def reversal_table(facts: pd.DataFrame, states: list[str], scores: dict[str, Ten
     )
 
 
-def _first_as_released(model: Model, facts: pd.DataFrame, scores: Scores) -> list[Tensor]:
-    """Log-probabilities of the first tokens of both objects without their leading space, (facts,) each."""
+def _first_as_released(model: Model, facts: pd.DataFrame, scores: Scores) -> list[Float[Tensor, " facts"]]:
+    """Log-probabilities of the first tokens of both objects without their leading space."""
     rows = torch.arange(len(facts))
     return [scores.log_probs[rows, first_tokens(model, facts[name], False).cpu()] for name in ("target_true", "target_new")]
 

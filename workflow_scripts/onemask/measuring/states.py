@@ -5,6 +5,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
 from onemask.masking.masks import Mask, random_mask, random_mask_by_output
@@ -23,7 +24,7 @@ class State:
 
     name: str
     update: Update | None = None
-    keep: Tensor | None = None
+    keep: Shaped[Tensor, "d_model d_mlp"] | None = None
     restores: bool = False
 
     def __getitem__(self, rows) -> "State":
@@ -74,7 +75,7 @@ def in_state(model: Model, edits: LayerEdits, state: State, mask_everywhere: boo
         yield
 
 
-def clipped(edits: Update, keep: Tensor) -> Update:
+def clipped(edits: Update, keep: Shaped[Tensor, "d_model d_mlp"]) -> Update:
     """The edits, each scaled to the norm that the mask leaves of it: is it enough to make an edit smaller?"""
     return edits.scaled(edits.norms(keep) / edits.norms())
 
@@ -87,15 +88,15 @@ def states_of(edits: LayerEdits, mask: Mask, name: str, random: str | None, seed
     the pruned places), clipped (the edit's norm reduced as the mask does), unedited_masked (the mask over the unedited model).
     """
     update, keep = edits.update, mask.keep.to(edits.device)
-    found = [*unmasked(edits), State(name, update, keep)]
+    states = [*unmasked(edits), State(name, update, keep)]
     if random is not None:
-        found.append(State(random, update, random_mask(mask.keep, seed).to(edits.device)))
-        found.append(State("layer_zeroed", update, torch.zeros_like(keep)))
+        states.append(State(random, update, random_mask(mask.keep, seed).to(edits.device)))
+        states.append(State("layer_zeroed", update, torch.zeros_like(keep)))
     if name == MAIN:
-        found += [
+        states += [
             State("random_by_output", update, random_mask_by_output(mask.keep, seed).to(edits.device)),
             State("restored", update, keep, restores=True),
             State("clipped", clipped(update, keep)),
             State("unedited_masked", None, keep),
         ]
-    return found
+    return states

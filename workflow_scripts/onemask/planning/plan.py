@@ -88,7 +88,7 @@ def operations(settings: dict, model: str, method: str) -> dict[str, float]:
         + costs.scored(shape, layer, texts, test * settings["neighborhood_prompts"], costs.STATES, "neighbour"),
         "perplexity": costs.perplexity(shape, layer, wanted["tokens"], costs.STATES + costs.VARYING * max(sampled - 1, 0)),
         # in each of three states every block once, and a projection of its parts
-        "looks": 9 * shape.through(shape.layers, looked_at * texts["prompt"]) + costs.patched(shape, layer, texts, looked_at),
+        "looks": 9 * shape.through(shape.n_layers, looked_at * texts["prompt"]) + costs.patched(shape, layer, texts, looked_at),
     }
     if not together:
         found["blocking"] = costs.edited(shape, layer, texts, test, chosen) + costs.scored(shape, layer, texts, test, 4)
@@ -114,7 +114,7 @@ def shared_operations(settings: dict, model: str) -> dict[str, Counter]:
     measured, dtype = moments_of(settings, model), own["dtype"]
     products = Counter({EXACT.get(dtype, dtype): sum(costs.outer_products(shape, len(layers), tokens) for layers in measured)})
     return {
-        "knowledge": Counter({dtype: costs.scored(shape, shape.layers - 1, texts, facts, 1)}),
+        "knowledge": Counter({dtype: costs.scored(shape, shape.n_layers - 1, texts, facts, 1)}),
         "moments": products + Counter({dtype: sum(shape.through(layers[-1] + 1, tokens) for layers in measured)}),
     }
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from onemask.io.batching import IN_MEMORY, Work, sum_batches
@@ -16,9 +17,11 @@ from onemask.model.tokens import pad, prompt_ids
 
 SCHEMA = ACTIVATIONS
 
+Sums = Float[Tensor, "embedding_and_layers d_model"]  # over facts
 
-def streams(model: Model, facts: pd.DataFrame) -> Tensor:
-    """Residual stream behind the embedding and behind each layer at the last position, (layers + 1, facts, d_model)."""
+
+def streams(model: Model, facts: pd.DataFrame) -> Float[Tensor, "embedding_and_layers facts d_model"]:
+    """Residual stream behind the embedding and behind each layer at the last position."""
     parts, _ = components(model, pad(prompt_ids(model.tokenizer, facts)))
     return parts.cumsum(0)[0::2]
 
@@ -37,15 +40,15 @@ def measure(
         sums = []
         for state in states:
             with in_state(model, edits, state[group]):
-                found = streams(model, facts.iloc[group]).double().cpu()
-            sums.append(torch.stack([found.sum(1), found.square().sum(1), found.abs().sum(1)]))
+                stream = streams(model, facts.iloc[group]).double().cpu()
+            sums.append(torch.stack([stream.sum(1), stream.square().sum(1), stream.abs().sum(1)]))
         return {"sums": torch.stack(sums)}
 
     sums = sum_batches(fact_batches(model, facts, work.batch_tokens), compute, work)["sums"]
     return pd.concat([_table(state.name, *part, len(facts)) for state, part in zip(states, sums, strict=True)])
 
 
-def _table(state: str, total: Tensor, squares: Tensor, absolute: Tensor, facts: int) -> pd.DataFrame:
+def _table(state: str, total: Sums, squares: Sums, absolute: Sums, facts: int) -> pd.DataFrame:
     mean = total / facts
     variance = (squares / facts - mean.square()).clamp(min=0) * facts / max(facts - 1, 1)
     layers, dimensions = (grid.ravel() for grid in np.indices(mean.shape))
