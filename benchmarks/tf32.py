@@ -26,7 +26,7 @@ from onemask.editors.run import edit
 from onemask.editors.schemas import TEMPLATES
 from onemask.editors.tables import join_facts, layer_edits, read_edits
 from onemask.editors.templates import choose
-from onemask.io.batching import NO_JOURNAL
+from onemask.io.batching import Work
 from onemask.io.files import read_table
 from onemask.masking.masks import Mask, pruned_share, read_mask
 from onemask.masking.settings import MaskSettings
@@ -61,7 +61,7 @@ def rounded(value):
 
 def reversed_share(model: Model, facts: pd.DataFrame, edits: LayerEdits, keep: Tensor | None) -> float:
     """Share of facts with P(o) > P(o*)."""
-    scores = reversal(model, facts, edits, [State("", edits.update, keep)], 4000)
+    scores = reversal(model, facts, edits, [State("", edits.update, keep)], Work(4000))
     return float((scores["logp_true"] > scores["logp_new"]).mean())
 
 
@@ -122,7 +122,7 @@ def compare_perplexity(model: Model, run: Run, results: Path, table: pd.DataFram
     found = []
     for mode in (contextlib.nullcontext(), Tf32()):
         with mode:
-            found.append(measure(model, text, one, edits, states, NO_JOURNAL).groupby("state")["nll"].mean())
+            found.append(measure(model, text, one["case_id"].unique(), edits, states).groupby("state")["nll"].mean())
     print("perplexity, TF32 by float32, less one:", (found[1] - found[0]).map(math.expm1).map("{:.1e}".format).to_dict())
 
 

@@ -15,8 +15,9 @@ from onemask.config.run import Run
 from onemask.editors.second_moment import measure
 from onemask.io.errors import OnemaskError
 from onemask.model.edits import product
-from onemask.model.forward import causal_mask, finish, finish_at, pack, run_blocks, split_at
+from onemask.model.forward import causal_mask, finish, finish_at, run_blocks, run_to
 from onemask.model.models import Model
+from onemask.model.packing import pack
 from onemask.model.tokens import pad
 from onemask.planning import costs, plan
 from onemask.planning.costs import Shape
@@ -55,13 +56,13 @@ def flops(compute: Callable[[], object]) -> int:
 def test_what_is_not_computed_is_not_counted(model):
     """The last MLP where nothing is read, and one of two halves of a symmetric product, to the operation."""
     mlp = sum(part.numel() for part in model.block(0).get_submodule(model.family.mlp).parameters() if part.dim() == 2)
-    shape = Shape(model.layers, model.d_model, model.d_mlp, len(model.head.weight), block=0, mlp=mlp)
-    cut, read = split_at(model, 1, pad([[1, 2, 3, 4], [5, 6]])), torch.tensor([0, 1])
-    made = product(cut.keys, model.weight(1))
-    saving = flops(lambda: finish(model, cut, made)) - flops(lambda: finish_at(model, cut, made, read, read))
+    shape = Shape(model.n_layers, model.d_model, model.d_mlp, len(model.unembed.weight), block=0, mlp=mlp)
+    at_layer, read = run_to(model, 1, pad([[1, 2, 3, 4], [5, 6]])), torch.tensor([0, 1])
+    made = product(at_layer.keys, model.weight(1))
+    saving = flops(lambda: finish(model, at_layer, made)) - flops(lambda: finish_at(model, at_layer, made, read, read))
     tokens = pack([4, 2], 4, torch.device("cpu")).source.numel()
     assert saving == -shape.behind(1, tokens, read=2) > 0  # of blocks that count nothing
-    assert shape.behind(model.layers - 1, tokens, read=2) == 0  # behind the last block there is none
+    assert shape.behind(model.n_layers - 1, tokens, read=2) == 0  # behind the last block there is none
     windows = torch.zeros(2, 8, dtype=torch.long)
     one, two = (flops(lambda layers=layers: measure(model, layers, windows, 100)) for layers in ([1], [0, 1]))
     assert two - one == costs.outer_products(shape, 1, 16)

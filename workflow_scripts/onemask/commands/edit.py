@@ -20,17 +20,18 @@ from onemask.editors.schemas import EDITS
 from onemask.editors.second_moment import SecondMoment, measure, read_second_moments, write_second_moments
 from onemask.editors.tables import edits_table, read_edits, stack_layers
 from onemask.editors.templates import choose, make_templates
-from onemask.io.batching import Journal
+from onemask.io.batching import Journal, Work
 from onemask.io.codehash import code_hash
 from onemask.io.errors import OnemaskError, reason
 from onemask.io.files import digest, installed_versions, read_provenance, sha256, write_table, writing
 from onemask.io.progress import Progress
+from onemask.io.tensor_files import Checkpoint
 from onemask.model.edits import write_edits
 from onemask.model.models import Model, family_of, identity, load_checkpoint
 from onemask.model.scoring import texts_of
 
 SCORING_TOKENS = 4000
-MOMENT_TOKENS, MOMENT_WINDOW = 100_000, 256
+MOMENT_TOKENS, MOMENT_WINDOW, MOMENT_TOKENS_AT_ONCE = 100_000, 256, 4096
 
 
 def locate(location: str) -> tuple[Path, dict]:
@@ -109,11 +110,10 @@ def second_moments(model: Model, layers: list[int], folder: Path, corpus: str | 
         if available < model.d_mlp:
             raise OnemaskError(f"a text of at least {model.d_mlp:,} tokens", f"{available:,}", "Take a longer --corpus.")
         text = pd.DataFrame({"part": ["statistics"], "text": [corpus]})
-        rows = windows(model.tokenizer, text, "statistics", min(MOMENT_TOKENS, available), min(MOMENT_WINDOW, model.context))
-        progress, checkpoint = Progress(len(rows), "windows"), path.with_suffix(".checkpoint")
-        measured = measure(model, layers, rows, 4096, progress, checkpoint, digest([rows.tolist(), model.info]))
-        write_second_moments(path, measured, {"model": model.info, "versions": installed_versions()})
-        checkpoint.unlink(missing_ok=True)
+        rows = windows(model.tokenizer, text, "statistics", min(MOMENT_TOKENS, available), min(MOMENT_WINDOW, model.n_ctx))
+        with Checkpoint(path.with_suffix(".checkpoint"), digest([rows.tolist(), model.info])) as checkpoint:
+            measured = measure(model, layers, rows, MOMENT_TOKENS_AT_ONCE, checkpoint, Progress(len(rows), "windows"))
+            write_second_moments(path, measured, {"model": model.info, "versions": installed_versions()})
     return read_second_moments([path], model, layers)
 
 
@@ -160,8 +160,9 @@ def edit(given: argparse.Namespace) -> None:
         "versions": installed_versions(),
     }
     moment_hashes = [sha256(folder / moments_file(list(moments)))] if moments else []
-    with Journal.beside(given.out, [source, facts.to_json(), moment_hashes]) as journal:
-        task = Task(model, facts.to_dict("records"), templates, moments, journal, Progress(len(facts), "edits"))
+    made_from, callback = [source, facts.to_json(), moment_hashes], Progress(len(facts), "edits")
+    with Work(SCORING_TOKENS, Journal.beside(given.out, made_from), callback) as work:
+        task = Task(model, facts.to_dict("records"), templates, moments, work)
         table = edits_table(model, facts, edit_facts(task, given.method, settings), editor.joint, SCORING_TOKENS)
         write_table(given.out, EDITS, table, source)
     print(success_by_fact(facts, table))

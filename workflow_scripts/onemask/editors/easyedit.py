@@ -1,6 +1,7 @@
 """ROME and MEMIT by EasyEdit's own code (onemask.editors.easyedit_adapter), behind the door of every editor."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from onemask.editors import easyedit_adapter as easyeditor
@@ -12,7 +13,7 @@ from onemask.io.errors import OnemaskError
 from onemask.model.edits import FactoredEdits
 
 
-def _traces(traces: list[list[float]], steps: int) -> Tensor:
+def _traces(traces: list[list[float]], steps: int) -> Float[Tensor, "facts steps"]:
     padded = torch.full((len(traces), steps), torch.nan)
     for row, trace in zip(padded, traces, strict=True):
         row[: len(trace)] = torch.tensor(trace)
@@ -26,7 +27,7 @@ def _rome(task: Task, settings: rome.Settings, location: str | None) -> Edited:
         factors, trace = easyeditor.rome_factors(task.model, task.facts[group[0]], task.templates, settings, moment, location)
         return {"u": factors.u, "r": factors.r, "trace": _traces([trace], settings.steps)}
 
-    parts = run_batches([[i] for i in range(len(task.facts))], compute, task.journal, task.progress)
+    parts = run_batches([[i] for i in range(len(task.facts))], compute, task.work)
     edits = FactoredEdits(settings.layer, parts["u"][:, None], parts["r"][:, None])
     return _edited([edits], parts["trace"])
 
@@ -34,11 +35,11 @@ def _rome(task: Task, settings: rome.Settings, location: str | None) -> Edited:
 def _memit(task: Task, settings: memit.Settings, location: str | None) -> Edited:
     moments = {layer: moment.matrix for layer, moment in task.moments.items()}
     layers, traces = easyeditor.memit_factors(task.model, task.facts, task.templates, settings, moments, location)
-    task.progress(len(task.facts))
+    task.work.callback(len(task.facts))
     return _edited([FactoredEdits(p.layer, p.u[:, None], p.r[:, None]) for p in layers], _traces(traces, settings.steps))
 
 
-def _edited(layers: list[FactoredEdits], trace: Tensor) -> Edited:
+def _edited(layers: list[FactoredEdits], trace: Float[Tensor, "facts steps"]) -> Edited:
     """EasyEdit says nothing of |delta|: NaN."""
     finite = [torch.isfinite(factor).flatten(1).all(1) for part in layers for factor in (part.u, part.r)]
     failed = ~torch.stack(finite).all(0)

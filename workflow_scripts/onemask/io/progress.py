@@ -3,7 +3,6 @@
 import logging
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from tqdm import tqdm
@@ -31,7 +30,3 @@ class Progress:
             self.logged = now
         if done == self.total:
             self.bar.close()
-
-    def behind(self, before: int) -> Callable[[int], None]:
-        """The progress of one of several parts, told the number done of it; before: the number in the parts before it."""
-        return lambda done: self(before + done)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
 from onemask.masking.masks import Mask, random_mask, random_mask_by_output
@@ -24,7 +25,7 @@ class State:
 
     name: str
     update: Update | None = None
-    keep: Tensor | None = None
+    keep: Shaped[Tensor, "d_model d_mlp"] | None = None
     restores: bool = False
     labels: Mapping[str, Any] = field(default_factory=dict)
 
@@ -71,7 +72,7 @@ def in_state(model: Model, edits: LayerEdits, state: State, mask_everywhere: boo
         yield
 
 
-def clipped(edits: Update, keep: Tensor) -> Update:
+def clipped(edits: Update, keep: Shaped[Tensor, "d_model d_mlp"]) -> Update:
     """The edits, each scaled to the norm that the mask leaves of it: is it enough to make an edit smaller?"""
     return edits.scaled(edits.norms(keep) / edits.norms())
 

@@ -24,7 +24,7 @@ VARYING = 6  # those of them that are another one for each edit
 class Shape:
     """Sizes of a model. block, mlp: weights of one block, and of its MLP."""
 
-    layers: int
+    n_layers: int
     d_model: int
     d_mlp: int
     vocabulary: int
@@ -37,7 +37,7 @@ class Shape:
 
     def behind(self, layer: int, tokens: float, read: float) -> float:
         """Operations of a forward pass behind a layer, of which some tokens are read: on these alone the last MLP runs."""
-        blocks = self.layers - layer - 1
+        blocks = self.n_layers - layer - 1
         return self.through(blocks, tokens) - 2 * self.mlp * (tokens - read) * bool(blocks)
 
     def read(self, places: float) -> float:
@@ -77,9 +77,9 @@ def edited(shape: Shape, layer: int, texts: dict, facts: float, settings: dict) 
     What a template puts before all facts' prompts runs once for all of them, and is not counted.
     """
     templates, _ = contexts(settings)
-    once = shape.through(shape.layers, facts * templates * (texts["prompt"] + texts["object"] - 1))
+    once = shape.through(shape.n_layers, facts * templates * (texts["prompt"] + texts["object"] - 1))
     tokens = facts * templates * (texts["suffix"] + texts["object"] - 1)
-    step = 2 * shape.through(shape.layers - layer - 1, tokens) + 2 * shape.read(facts * (templates * texts["object"] + 1))
+    step = 2 * shape.through(shape.n_layers - layer - 1, tokens) + 2 * shape.read(facts * (templates * texts["object"] + 1))
     return once + settings["steps"] * step + scored(shape, layer, texts, facts, 2)
 
 
@@ -91,12 +91,12 @@ def masked(shape: Shape, layer: int, texts: dict, edits: float, settings: MaskSe
     step = 2 * shape.behind(layer, tokens, places) + 6 * shape.matrix(tokens) + 3 * shape.read(places)
     held = settings.validation_share
     epoch = (1 - held) * step + held * in_a_state(shape, layer, texts, edits)
-    return shape.through(shape.layers, tokens) + settings.epochs * epoch
+    return shape.through(shape.n_layers, tokens) + settings.epochs * epoch
 
 
 def perplexity(shape: Shape, layer: int, tokens: float, states: float) -> float:
     """Perplexity of a text in some states of a layer."""
-    behind = shape.through(shape.layers - layer - 1, tokens) + 2 * shape.matrix(tokens) + shape.read(tokens)
+    behind = shape.through(shape.n_layers - layer - 1, tokens) + 2 * shape.matrix(tokens) + shape.read(tokens)
     return shape.through(layer + 1, tokens) + states * behind
 
 
@@ -107,5 +107,5 @@ def outer_products(shape: Shape, layers: int, tokens: float) -> float:
 
 def patched(shape: Shape, layer: int, texts: dict, facts: float) -> float:
     """Outputs of later layers replaced: three kinds, from each layer behind the edited one on."""
-    later = shape.layers - layer - 1
+    later = shape.n_layers - layer - 1
     return 3 * (shape.through(later * (later + 1) / 2, facts * texts["prompt"]) + (later + 1) * shape.read(facts))

@@ -54,7 +54,7 @@ def saved(model: Model, layer: int, rows: int, length: int, dtype: torch.dtype, 
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
         torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16),
     ):
-        run_blocks(model, hidden, range(layer + 1, model.layers), causal_mask(lengths, length), positions)
+        run_blocks(model, hidden, range(layer + 1, model.n_layers), causal_mask(lengths, length), positions)
     return sum(found.values())
 
 
@@ -81,7 +81,7 @@ def peaks(
     own, length = weights(model), TEXTS[texts]
     item = model.weight(0).element_size()
     matrix = model.d_model * model.d_mlp
-    vocabulary = model.head.weight.shape[0]
+    vocabulary = model.unembed.weight.shape[0]
     forward = token_memory(model)
 
     def logits(places: float, copies: int) -> float:

@@ -79,7 +79,7 @@ def operations(run: Run, model: str, method: str) -> dict[str, float]:
         + costs.scored(shape, layer, texts, test * run.neighborhood_prompts, costs.STATES, "neighbour"),
         "perplexity": costs.perplexity(shape, layer, run.perplexity.tokens, costs.STATES + costs.VARYING * max(sampled - 1, 0)),
         # in each of three states every block once, and a projection of its parts
-        "looks": 9 * shape.through(shape.layers, looked_at * texts["prompt"]) + costs.patched(shape, layer, texts, looked_at),
+        "looks": 9 * shape.through(shape.n_layers, looked_at * texts["prompt"]) + costs.patched(shape, layer, texts, looked_at),
     }
     if not joint:
         found["blocking"] = costs.edited(shape, layer, texts, test, editing) + costs.scored(shape, layer, texts, test, 4)
@@ -108,7 +108,7 @@ def shared_operations(run: Run, model: str) -> dict[str, Counter]:
     measured, dtype = moments_of(run, model), own.dtype
     products = Counter({EXACT.get(dtype, dtype): sum(costs.outer_products(shape, len(layers), tokens) for layers in measured)})
     return {
-        "knowledge": Counter({dtype: costs.scored(shape, shape.layers - 1, texts, facts, 1)}),
+        "knowledge": Counter({dtype: costs.scored(shape, shape.n_layers - 1, texts, facts, 1)}),
         "moments": products + Counter({dtype: sum(shape.through(layers[-1] + 1, tokens) for layers in measured)}),
     }
 
