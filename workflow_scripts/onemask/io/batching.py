@@ -96,9 +96,8 @@ class Work:
         """Several groups of facts one after the other, each with a journal of its own; sizes: the facts of each."""
         done = 0
         for number, size in enumerate(sizes):
-            yield Work(
-                self.batch_tokens, self.journal.part(str(number)), lambda count, before=done: self.callback(before + count)
-            )
+            part = self.journal.part(str(number))
+            yield Work(self.batch_tokens, part, lambda count, before=done: self.callback(before + count))
             done += size
 
     def __enter__(self) -> "Work":

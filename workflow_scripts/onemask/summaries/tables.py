@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import pandas as pd
 
@@ -136,14 +137,13 @@ TABLES = {
 
 def _in_states(measures: pd.DataFrame, wanted: Selection) -> pd.Series:
     """Which rows are of the states that a table shows."""
-    of_studies, by_metric = measures["share"].notna(), isinstance(wanted.states, dict)
-    if by_metric:
+    of_studies = measures["share"].notna()
+    if isinstance(states := wanted.states, dict):  # which holds of studies' masks too
         pairs = zip(measures["metric"], measures["state"], strict=True)
-        shown = pd.Series([state in wanted.states.get(metric, (state,)) for metric, state in pairs], index=measures.index)
-    else:
-        shown = measures["state"].isin(measures["state"] if wanted.states is None else wanted.states)
-    # what a metric is shown in holds of studies' masks too, what is shown at all does not
-    return (shown & ~of_studies) | (of_studies & wanted.studies & (shown | (not by_metric)))
+        shown = pd.Series([state in states.get(metric, (state,)) for metric, state in pairs], index=measures.index)
+        return shown & (~of_studies | wanted.studies)
+    shown = measures["state"].isin(measures["state"] if states is None else states)
+    return (shown & ~of_studies) | (of_studies & wanted.studies)
 
 
 def select(measures: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -162,7 +162,9 @@ def select(measures: pd.DataFrame, name: str) -> pd.DataFrame:
     if rows.empty:
         raise OnemaskError(f"measures for {name}", "none", "Run the stages behind it again.")
     order = {metric: i for i, metric in enumerate(wanted.metrics)}
-    ranks = {"metric": order.get} | dict.fromkeys(("state", "method", "split", "parametrisation", "trained_on"), _rank)
+    ranks: dict[str, Any] = {"metric": order.get} | dict.fromkeys(
+        ("state", "method", "split", "parametrisation", "trained_on"), _rank
+    )
     ranks |= dict.fromkeys(("layer", "share", "training_edits"), _number)
     by = [key for key in ("method", *wanted.rows, "metric", *wanted.columns) if key in ranks]
     return rows.sort_values(
