@@ -7,7 +7,7 @@ RUN ?= demo
 CONFIG ?= config/paper.yaml
 DEVICE ?= a100-80
 
-.PHONY: help demo demo-all studies plan archive test test-slurm docs lock envs clean
+.PHONY: help demo demo-all studies plan archive linters check test test-slurm docs lock envs clean
 
 help:
 	@echo "make demo     install into .venv and run the main job (config/demo.yaml)"
@@ -15,6 +15,7 @@ help:
 	@echo "make studies  continue with what lies behind the mask (config/demo_studies.yaml); hours on two cores"
 	@echo "make plan     say what a run will take before it runs: CONFIG=config/paper.yaml DEVICE=a100-80"
 	@echo "make archive  pack a finished run for reviewers: RUN=demo, with edits and masks too: WITH=\"edits masks\""
+	@echo "make check    linters, types and the fast tests, in minutes: before each commit"
 	@echo "make test     install into .venv and run every test"
 	@echo "make test-slurm  send all of config/test.yaml through SLURM on this machine (as root, Debian)"
 	@echo "make docs     draw docs/rulegraph.svg anew (Graphviz)"
@@ -80,12 +81,17 @@ debian = { [ "$$(id -u)" = 0 ] && command -v apt-get && apt-get update -qq && \
 test-slurm: .venv/.installed .venv/.slurm
 	ONEMASK_SLURM=all .venv/bin/python -m pytest tests/test_slurm.py
 
-test: .venv/.installed .venv/.easyeditor .venv/.chromium .venv/.slurm
+linters: .venv/.installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/ty check
 	.venv/bin/snakefmt --check Snakefile rules
 	.venv/bin/snakemake --lint --configfile config/test.yaml
+
+check: linters
+	.venv/bin/python -m pytest -n 2 -m "not slow"
+
+test: linters .venv/.easyeditor .venv/.chromium .venv/.slurm
 	.venv/bin/python -m pytest -n 2
 
 docs: .venv/.installed
