@@ -16,7 +16,7 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
         if any("\n" in text or "|" in text.replace("\\|", "") for text in row):
             raise OnemaskError("cells of one line without a pipe", str(row), "Correct docs/tables.yaml.")
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines).replace("|  |", "| |")
+    return "\n".join("|" + "".join(f" {text} |" if text else " |" for text in line) for line in lines)
 
 
 def cell(docs: Path, run: str, keys: dict) -> str:

@@ -2,6 +2,7 @@
 
 import fnmatch
 import functools
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -46,9 +47,14 @@ def read_csv(path: Path) -> pd.DataFrame:
 def _matches(cells: pd.Series, wanted: str) -> pd.Series:
     """Which cells are meant: "*" any, "a|b" either, numbers by value ("0.10" is "0.1")."""
     options = wanted.split("|")
-    numbers, cell_numbers = pd.to_numeric(pd.Series(options), errors="coerce"), pd.to_numeric(cells, errors="coerce")
-    by_text = cells.map(lambda cell: any(fnmatch.fnmatchcase(cell, option) for option in options))
-    return by_text | cell_numbers.isin(numbers.dropna())
+    numbers = {float(option) for option in options if re.fullmatch(r"[0-9.]+", option)}
+
+    def meant(cell: str) -> bool:
+        if any(fnmatch.fnmatchcase(cell, option) for option in options):
+            return True
+        return bool(numbers and re.fullmatch(r"[0-9.]+", cell)) and float(cell) in numbers
+
+    return pd.Series([meant(cell) for cell in cells], index=cells.index, dtype=bool)
 
 
 def rows(table: pd.DataFrame, keys: dict[str, str]) -> pd.DataFrame:
