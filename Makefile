@@ -7,7 +7,7 @@ RUN ?= demo
 CONFIG ?= config/paper.yaml
 DEVICE ?= a100-80
 
-.PHONY: help demo demo-all studies plan archive test test-slurm docs clean
+.PHONY: help demo demo-all studies plan archive test test-slurm results docs rulegraph clean
 
 help:
 	@echo "make demo     install into .venv and run the main job (config/demo.yaml)"
@@ -17,7 +17,9 @@ help:
 	@echo "make archive  pack a finished run for reviewers: RUN=demo, with edits and masks too: WITH=\"edits masks\""
 	@echo "make test     install into .venv and run every test"
 	@echo "make test-slurm  send all of config/test.yaml through SLURM on this machine (as root, Debian)"
-	@echo "make docs     draw docs/rulegraph.svg anew (Graphviz)"
+	@echo "make results  copy the figures of a finished run into docs/results/: RUN=demo"
+	@echo "make docs     write figures and settings into README and docs/, and build the site"
+	@echo "make rulegraph  draw docs/rulegraph.svg anew (Graphviz)"
 	@echo "make clean    remove results and caches, keep .venv"
 	@echo
 	@echo "One table or figure, with what it needs: .venv/bin/snakemake figure06 --configfile config/demo.yaml, where figure06 may be"
@@ -73,7 +75,14 @@ test: .venv/.installed .venv/.easyeditor .venv/.chromium .venv/.slurm
 	.venv/bin/snakemake --lint --configfile config/test.yaml
 	.venv/bin/python -m pytest -n 2
 
+results: .venv/.installed
+	.venv/bin/python workflow_scripts/publish_results.py $(RUN)
+
 docs: .venv/.installed
+	.venv/bin/python workflow_scripts/write_docs.py
+	.venv/bin/mkdocs build --strict
+
+rulegraph: .venv/.installed
 	$(SNAKEMAKE) rulegraph --forcerun rulegraph --configfile config/demo.yaml
 
 clean:

@@ -21,9 +21,10 @@ MAY_IMPORT = {
     "figures": {"io", "editors", "summaries"},
     "planning": {"io", "config", "model", "data", "editors", "masking", "measuring"},
     "archive": {"io", "config"},
+    "site": {"io", "config"},
     "commands": {"io", "config", "model", "data", "editors", "masking", "measuring", "summaries", "figures"},
 }
-TORCH_FREE = ("figures", "archive", "config")
+TORCH_FREE = ("figures", "archive", "config", "site")
 
 
 def imported(file: Path, library: Path) -> set[str]:
