@@ -46,7 +46,8 @@ def test_the_sections_are_numbered_without_gaps():
 def test_a_citation_of_nothing_is_seen():
     known = headings("# Method\n\n## 1. Facts\n\n### 1.1 Strata\n\n## 2. ROME\n")
     assert known == {"1", "1.1", "2"}
-    text = "As in method.md section 1.1, (method.md sections 2 and 3), and [method.md](method.md) section 1.2; method.md,\nsection 9."
+    text = "As in method.md section 1.1, (method.md sections 2 and 3), and [method.md](method.md) section 1.2."
+    text += " method.md,\nsection 9."
     assert dead({"page": text}, known) == ["page: 3", "page: 1.2", "page: 9"]
 
 

@@ -1,4 +1,4 @@
-"""Copy the results of a finished run into docs/results/<run>/ as two CSV: `publish_results.py demo`. Commit them, then `make docs`."""
+"""Copy the results of a finished run into docs/results/<run>/ as two CSV: `publish_results.py demo`. Then `make docs`."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""Fill the marked places of README and docs/ from committed results, and write docs/configuration.md and docs/index.md (`make docs`)."""
+"""Fill the marked places of README and docs/ from committed results, and write docs/configuration.md and docs/index.md."""
 
 import sys
 from pathlib import Path

@@ -18,7 +18,7 @@ def of_run(docs: Path, run: str) -> pd.DataFrame:
 
     Of a run whose `claims.csv` is the table for readers, the same columns are read from its texts.
     """
-    table = read_csv(docs / "results" / run / "claims.csv")
+    table = pd.DataFrame(read_csv(docs / "results" / run / "claims.csv"))
     if "says" in table:
         shown = [numbers.interval(row.value, row.ci_low, row.ci_high) for row in table.itertuples()]
         return table.assign(shown=shown)
@@ -34,7 +34,9 @@ def one(docs: Path, run: str, claim: str, method: str) -> pd.Series:
     table = of_run(docs, run)
     found = table[(table["claim"] == claim) & (table["method"] == method)]
     if len(found) != 1:
-        raise OnemaskError(f"claim {claim} of {method} in run {run}", f"{len(found)}", f"`make results RUN={run}`, or correct it.")
+        raise OnemaskError(
+            f"claim {claim} of {method} in run {run}", f"{len(found)}", f"`make results RUN={run}`, or correct it."
+        )
     return found.iloc[0]
 
 
@@ -75,7 +77,9 @@ def table(docs: Path, *runs: str) -> str:
     for run, other in tables.items():
         if unknown := sorted(set(other["says"]) - set(says)):
             raise OnemaskError(f"claims of {run} among those of {runs[0]}", unknown[0], "Publish both runs anew.")
-    columns = {(run, method): part.set_index("says") for run in runs for method, part in tables[run].groupby("method", sort=False)}
+    columns = {
+        (run, method): part.set_index("says") for run in runs for method, part in tables[run].groupby("method", sort=False)
+    }
     rows = []
     for text in says:
         cells = [_cell(part.loc[text]) if text in part.index else "" for part in columns.values()]

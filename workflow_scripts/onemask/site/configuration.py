@@ -18,9 +18,9 @@ PAGES = {
 }
 HEADER = """# Configuration
 
-Written from `config/schemas/` by `make docs`. Settings merge in this order: `config/defaults.yaml` (the paper's and EasyEdit's values, with
-sources), the model's file, the run's file. An unknown key is an error that names it. `results/<run>/config.yaml` holds all settings of a
-run, merged; it starts the same run.
+Written from `config/schemas/` by `make docs`. Settings merge in this order: `config/defaults.yaml` (the paper's and EasyEdit's
+values, with sources), the model's file, the run's file. An unknown key is an error that names it. `results/<run>/config.yaml`
+holds all settings of a run, merged; it starts the same run.
 """
 Row = tuple[str, str, str, str]  # key, values, default, description
 
@@ -53,7 +53,11 @@ def keys(schema: dict, at: str = "") -> Iterator[Row]:
     for part in below(schema):
         for key, rules in part.get("properties", {}).items():
             default = rules.get("default")
-            written = "" if default is None or isinstance(default, dict) else f"`{default}`".replace("True", "true").replace("False", "false")
+            written = (
+                ""
+                if default is None or isinstance(default, dict)
+                else f"`{default}`".replace("True", "true").replace("False", "false")
+            )
             yield f"{at}{key}", values(rules), written, rules.get("description", "")
             yield from keys(rules, f"{at}{key}.")
 
@@ -66,7 +70,12 @@ def method_keys(schema: dict, defaults: dict) -> Iterator[Row]:
             shared.setdefault((key, row["description"]), []).append(method)
     for (key, description), methods in shared.items():
         found = {str(defaults[method][key]) for method in methods if key in defaults[method]}
-        yield key, ", ".join(methods), f"`{found.pop()}`" if len(found) == 1 else "by method" if found else "the model's", description
+        yield (
+            key,
+            ", ".join(methods),
+            f"`{found.pop()}`" if len(found) == 1 else "by method" if found else "the model's",
+            description,
+        )
 
 
 def mask_keys(schema: dict, defaults: dict) -> Iterator[Row]:

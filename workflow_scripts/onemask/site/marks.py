@@ -29,10 +29,10 @@ def value(docs: Path, words: list[str], keys: dict[str, str]) -> str:
 
 def cell(docs: Path, words: list[str], keys: dict[str, str]) -> str:
     column = keys.pop("column")
-    found = published.rows(published.read_csv(docs / "results" / f"{words[0]}.csv"), keys)[column]
+    found = published.rows(published.read_csv(docs / "results" / f"{words[0]}.csv"), keys)
     if len(found) != 1:
         raise OnemaskError(f"one row of {words[0]}.csv with {keys}", f"{len(found)}", "Correct the mark.")
-    read = re.findall(r"-?[0-9.]+(?:e-?[0-9]+)?", found.iloc[0])
+    read = re.findall(r"-?[0-9.]+(?:e-?[0-9]+)?", found[0][column])
     return numbers.interval(*read) if len(read) == 3 else numbers.decimal(read[0])
 
 

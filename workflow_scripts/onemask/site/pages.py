@@ -34,7 +34,11 @@ def written(root: Path) -> dict[Path, str]:
         text, lacking = marks.filled(path.read_text(encoding="utf-8"), docs, str(path.relative_to(root)))
         pages[path], missing = text, missing + lacking
     if missing:
-        raise OnemaskError("a committed result for every mark", f"{len(missing)} without:\n" + "\n".join(missing), "Publish the run (`make results RUN=...`).")
+        raise OnemaskError(
+            "a committed result for every mark",
+            f"{len(missing)} without:\n" + "\n".join(missing),
+            "Publish the run (`make results RUN=...`).",
+        )
     pages[docs / "configuration.md"] = configuration.page(root / "config")
     pages[docs / "index.md"] = index(pages[root / "README.md"])
     return pages

@@ -1,6 +1,6 @@
 """Committed results of documented runs: docs/results/<run>/measures.csv and claims.csv, written from a finished run, and read."""
 
-import fnmatch
+import csv
 import functools
 import re
 from pathlib import Path
@@ -11,12 +11,12 @@ from onemask.io.errors import OnemaskError
 from onemask.io.files import read_table, write_text
 from onemask.summaries.schemas import CLAIMS, MEASURES
 
-# what a mark need not name; of every other column the default is "empty", so that a study's row is never taken for the run's own
+# what a mark need not name; columns of studies are empty unless named, so that a study's row is never taken for the run's own
 DEFAULTS = {"method": "rome", "split": "test", "relation": "all"}
 EMPTY_UNLESS_NAMED = ("layer", "parametrisation", "share", "training_edits", "trained_on", "item")
-ANY_UNLESS_NAMED = ("table", "model", "state", "seed", "metric")
-KEYS = (*DEFAULTS, *EMPTY_UNLESS_NAMED, *ANY_UNLESS_NAMED)
+UNLESS_NAMED = DEFAULTS | dict.fromkeys(EMPTY_UNLESS_NAMED, "")
 SHOWN = ["value", "ci_low", "ci_high", "n"]
+NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 DIGITS = "%.6g"  # digits that another processor's rounding does not change
 
 
@@ -37,33 +37,29 @@ def publish(results: Path, run: str, docs: Path) -> list[Path]:
 
 
 @functools.cache
-def read_csv(path: Path) -> pd.DataFrame:
-    """A committed CSV as text, "" where a cell is empty; OnemaskError where there is no file."""
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Rows of a committed CSV as text, "" where a cell is empty; OnemaskError where there is no file, or no row in it."""
     if not path.is_file():
         raise OnemaskError(f"the committed results {path}", "no such file", f"`make results RUN={path.parent.name}` writes them.")
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+    with path.open(encoding="utf-8", newline="") as file:
+        if table := list(csv.DictReader(file)):
+            return table
+    raise OnemaskError(f"rows in {path}", "none", f"`make results RUN={path.parent.name}` writes them.")
 
 
-def _matches(cells: pd.Series, wanted: str) -> pd.Series:
-    """Which cells are meant: "*" any, "a|b" either, numbers by value ("0.10" is "0.1")."""
-    options = wanted.split("|")
-    numbers = {float(option) for option in options if re.fullmatch(r"[0-9.]+", option)}
-
-    def meant(cell: str) -> bool:
-        if any(fnmatch.fnmatchcase(cell, option) for option in options):
+def _meant(cell: str, wanted: str) -> bool:
+    """Is a cell meant by "*" (any), "a|b" (either) or a number ("0.10" is "0.1")?"""
+    for option in wanted.split("|"):
+        if option in ("*", cell) or (NUMBER.fullmatch(option) and NUMBER.fullmatch(cell) and float(option) == float(cell)):
             return True
-        return bool(numbers and re.fullmatch(r"[0-9.]+", cell)) and float(cell) in numbers
-
-    return pd.Series([meant(cell) for cell in cells], index=cells.index, dtype=bool)
+    return False
 
 
-def rows(table: pd.DataFrame, keys: dict[str, str]) -> pd.DataFrame:
+def rows(table: list[dict[str, str]], keys: dict[str, str]) -> list[dict[str, str]]:
     """The rows whose cells match every key; OnemaskError for a key that is no column."""
-    if unknown := sorted(set(keys) - set(table.columns)):
-        raise OnemaskError(f"keys out of {', '.join(table.columns)}", ", ".join(unknown), "Correct the mark.")
-    for column, wanted in keys.items():
-        table = table[_matches(table[column], wanted)]
-    return table
+    if unknown := sorted(keys.keys() - table[0].keys()):
+        raise OnemaskError(f"keys out of {', '.join(table[0])}", ", ".join(unknown), "Correct the mark.")
+    return [row for row in table if all(_meant(row[column], wanted) for column, wanted in keys.items())]
 
 
 def measure(docs: Path, run: str, keys: dict[str, str]) -> dict[str, str]:
@@ -72,10 +68,11 @@ def measure(docs: Path, run: str, keys: dict[str, str]) -> dict[str, str]:
     Keys are columns of `measures`; those not named take DEFAULTS, or are empty (EMPTY_UNLESS_NAMED). Raises OnemaskError where
     no row matches, or several whose values differ.
     """
-    complete = DEFAULTS | dict.fromkeys(EMPTY_UNLESS_NAMED, "") | keys
-    found = rows(read_csv(docs / "results" / run / "measures.csv"), complete)[SHOWN].drop_duplicates()
-    if len(found) != 1:
+    complete = keys | {key: value for key, value in UNLESS_NAMED.items() if key not in keys}
+    matching = rows(read_csv(docs / "results" / run / "measures.csv"), complete)
+    distinct = {tuple(row[column] for column in SHOWN) for row in matching}
+    if len(distinct) != 1:
         named = " ".join(f"{key}={value}" for key, value in keys.items())
-        says = "none" if found.empty else f"{len(found)}: values {', '.join(found['value'])}"
+        says = f"{len(distinct)}: values {', '.join(sorted(row[0] for row in distinct))}" if distinct else "none"
         raise OnemaskError(f"one measure of run {run} with {named}", says, f"`make results RUN={run}`, or correct the mark.")
-    return found.iloc[0].to_dict()
+    return dict(zip(SHOWN, distinct.pop(), strict=True))
