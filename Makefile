@@ -17,9 +17,9 @@ help:
 	@echo "make archive  pack a finished run for reviewers: RUN=demo, with edits and masks too: WITH=\"edits masks\""
 	@echo "make test     install into .venv and run every test"
 	@echo "make test-slurm  send all of config/test.yaml through SLURM on this machine (as root, Debian)"
-	@echo "make results  copy the figures of a finished run into docs/results/: RUN=demo"
-	@echo "make docs     write figures and settings into README and docs/, and build the site"
-	@echo "make rulegraph  draw docs/rulegraph.svg anew (Graphviz)"
+	@echo "make results  copy the numbers of a finished run into docs/results/: RUN=demo"
+	@echo "make docs     write numbers and settings into README and docs/, and build the site"
+	@echo "make rulegraph  draw docs/rulegraph.svg again (needs Graphviz)"
 	@echo "make clean    remove results and caches, keep .venv"
 	@echo
 	@echo "One table or figure, with what it needs: .venv/bin/snakemake figure06 --configfile config/demo.yaml, where figure06 may be"
@@ -86,4 +86,4 @@ rulegraph: .venv/.installed
 	$(SNAKEMAKE) rulegraph --forcerun rulegraph --configfile config/demo.yaml
 
 clean:
-	rm -rf results tests/.cache .snakemake
+	rm -rf results site tests/.cache .snakemake

@@ -42,7 +42,7 @@ def null_space_projection(moment: SecondMoment, threshold: float, device: torch.
 def projected_keys(keys: Tensor, projection: Tensor, l2: float) -> Tensor:
     """A = (P K K^T + l2 I)^-1 P K = P K (K^T P K + l2 I)^-1, so that T A^T changes nothing outside the null space.
 
-    keys, A: (d_mlp, N), float64. (Equation 14 of the paper for the first batch: no keys of earlier edits yet.)
+    keys, A: (d_mlp, N), float64. (Fang et al. 2025, equation 14, for the first batch: no keys of earlier edits yet.)
     """
     return in_span(keys, projection.to(keys.device) @ keys, l2)
 
