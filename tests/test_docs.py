@@ -91,6 +91,11 @@ def test_a_mark_that_is_not_closed_or_not_known_is_an_error(clone):
             marks.filled(text, clone / "docs", "page.md")
 
 
+def test_a_number_that_would_end_its_paragraph_is_an_error(clone):
+    with pytest.raises(OnemaskError, match="Put a word before it"):
+        marks.filled(f"- RSR is\n  {RSR}\n", clone / "docs", "page.md")
+
+
 def typed(text: str) -> list[str]:
     """Rates outside of marks, headings and code: what nobody generates. The paper's own figures are quoted."""
     outside = re.sub(r"```.*?```|`[^`]*`", "", marks.MARK.sub("", text), flags=re.DOTALL)
@@ -115,7 +120,7 @@ def test_a_typed_rate_is_seen():
         (("0.859813", "0.794393", "0.915888", "107"), "interval", "0.86 [0.79, 0.92]"),
         (("0.859813", "", "", "107"), "interval", "0.86"),
         (("1", "1", "1", "107"), "interval", "1.00"),
-        (("-0.00287", "-0.0111", "0.0064", "12"), "interval", "-0.003 [-0.01, 0.006]"),
+        (("-0.00287", "-0.0111", "0.0064", "12"), "interval", "-0.003 [-0.01, 0.01]"),
         (("0.1", "", "", "1"), "percent", "10%"),
         (("395", "", "", "395"), "count", "395"),
         (("0.5", "", "", "60"), "n", "60"),

@@ -19,6 +19,7 @@ from onemask.io.errors import OnemaskError
 from onemask.site import claims, grids, numbers, published
 
 MARK = re.compile(r"<!--(value|claim|verdicts|cell|table|claims) (.*?)-->(.*?)<!--/-->", re.DOTALL)
+INLINE_FIRST = re.compile(r"^\s*<!--(?:value|claim|verdicts|cell) .*", re.MULTILINE)  # there, Markdown ends the paragraph
 ANY_MARK = re.compile(r"<!--(?!/-->)(.*?)-->")
 
 
@@ -56,7 +57,7 @@ def contents(docs: Path, kind: str, attributes: str) -> str:
 def filled(text: str, docs: Path, name: str) -> tuple[str, list[str]]:
     """The page with every mark filled anew, and what could not be: one message a mark, which keeps what stood there.
 
-    Raises OnemaskError for a mark that is not closed or of no known kind.
+    Raises OnemaskError for a mark that is not closed, of no known kind, or of a number and first in its line.
     """
     missing = []
 
@@ -69,6 +70,8 @@ def filled(text: str, docs: Path, name: str) -> tuple[str, list[str]]:
             return f"<!--{kind} {attributes}-->{before}<!--/-->"
 
     new = MARK.sub(fill, text)
-    if stray := [mark for mark in ANY_MARK.findall(MARK.sub("", text))]:
+    if stray := ANY_MARK.findall(MARK.sub("", text)):
         raise OnemaskError(f"marks of {name} that are known and closed by <!--/-->", f"<!--{stray[0]}-->", "Correct the mark.")
+    if first := INLINE_FIRST.search(text):
+        raise OnemaskError(f"no line of {name} that begins with a number's mark", first[0].strip(), "Put a word before it.")
     return new, missing
