@@ -86,7 +86,7 @@ def test_what_two_rows_say_differently_is_no_value(clone):
 
 
 def test_a_mark_that_is_not_closed_or_not_known_is_an_error(clone):
-    for text in ("<!--value demo metric=rsr-->0.86", "<!--number demo-->1<!--/-->"):
+    for text in ("RSR <!--value demo metric=rsr-->0.86", "<!--number demo-->1<!--/-->"):
         with pytest.raises(OnemaskError, match="known and closed"):
             marks.filled(text, clone / "docs", "page.md")
 

@@ -66,22 +66,24 @@ def _bound(rows: pd.DataFrame) -> str:
     return rows["bound"].iloc[0] + (f"; control ({control}) {values}" if control and values else "")
 
 
-def table(docs: Path, *runs: str) -> str:
-    """Every claim of the first run, a row each, with a column a run and method.
+def table(docs: Path, runs: dict[str, str]) -> str:
+    """Every claim of the first run, a row each, with a column a run and method. runs: names by the label of their columns.
 
     Raises OnemaskError where another run judges a claim that the first one lacks.
     """
-    tables = {run: of_run(docs, run) for run in runs}
-    first = tables[runs[0]]
-    says = list(dict.fromkeys(first["says"]))
-    for run, other in tables.items():
-        if unknown := sorted(set(other["says"]) - set(says)):
-            raise OnemaskError(f"claims of {run} among those of {runs[0]}", unknown[0], "Publish both runs anew.")
+    tables = {label: of_run(docs, run) for label, run in runs.items()}
+    first = next(iter(tables.values()))
+    claims = list(dict.fromkeys(first["says"]))
+    for label, other in tables.items():
+        if unknown := sorted(set(other["says"]) - set(claims)):
+            raise OnemaskError(f"claims of {label} among those of the first run", unknown[0], "Publish both runs anew.")
     columns = {
-        (run, method): part.set_index("says") for run in runs for method, part in tables[run].groupby("method", sort=False)
+        f"{label}: {method.upper()}": part.set_index("says")
+        for label, judged in tables.items()
+        for method, part in judged.groupby("method", sort=False)
     }
     rows = []
-    for text in says:
-        cells = [_cell(part.loc[text]) if text in part.index else "" for part in columns.values()]
-        rows.append([text, _bound(first[first["says"] == text]), *cells])
-    return markdown(["claim", "bound", *(f"{run}: {method.upper()}" for run, method in columns)], rows)
+    for says in claims:
+        cells = [_cell(part.loc[says]) if says in part.index else "" for part in columns.values()]
+        rows.append([says, _bound(first[first["says"] == says]), *cells])
+    return markdown(["claim", "bound", *columns], rows)

@@ -7,7 +7,7 @@ A mark is a comment, what is generated, and `<!--/-->`:
     <!--verdicts demo method=rome-->18 supported, ...<!--/-->            how many claims got which verdict
     <!--cell RUN/TABLE column=shared metric=rsr-->0.52<!--/-->           a cell of a run's table for readers (.csv)
     <!--table demo controls-->...<!--/-->                                a table of docs/tables.yaml
-    <!--claims demo counterfact_smollm2-->...<!--/-->                    all claims, runs side by side
+    <!--claims demo=demo CounterFact=RUN-->...<!--/-->                   all claims, runs side by side by label
 """
 
 import re
@@ -43,7 +43,7 @@ WRITERS: dict[str, Callable[[Path, list[str], dict[str, str]], str]] = {
     "claim": lambda docs, words, keys: claims.statistic(docs, *words, **keys),
     "verdicts": lambda docs, words, keys: claims.verdicts(docs, *words, **keys),
     "table": lambda docs, words, keys: f"\n\n{grids.table(docs, *words)}\n\n",
-    "claims": lambda docs, words, keys: f"\n\n{claims.table(docs, *words)}\n\n",
+    "claims": lambda docs, words, keys: f"\n\n{claims.table(docs, keys)}\n\n",
 }
 
 
