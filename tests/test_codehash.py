@@ -86,6 +86,7 @@ def test_the_hash_is_of_the_code_and_not_of_its_place(tmp_path, copied, monkeypa
         ("onemask/measuring/blocking.py", {"measure_blocking.py"}, {"make_table.py", "draw_figure.py"}),
         ("onemask/measuring/states.py", {"measure_reversal.py", "measure_perplexity.py"}, {"edit_facts.py", "train_mask.py"}),
         ("onemask/editors/run.py", {"edit_facts.py"}, {"train_mask.py"}),
+        ("onemask/masking/masks.py", {"measure_reversal.py"}, {"measure_knowledge.py", "make_templates.py", "edit_facts.py"}),
         ("onemask/summaries/tables.py", {"make_table.py"}, {"edit_facts.py", "train_mask.py", "draw_figure.py"}),
         ("onemask/data/corpus.py", {"fetch_corpus.py"}, {"edit_facts.py", "make_table.py"}),
         ("make_table.py", {"make_table.py"}, {"edit_facts.py", "draw_figure.py"}),

@@ -65,7 +65,7 @@ def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
 def assert_is_plain_rome(model: Model, fact: dict):
     factors, trace = easyeditor.rome_factors(model, fact, TEMPLATES, SETTINGS)
     u, r, expected = dense_editors.rome(model, fact, TEMPLATES, SETTINGS)
-    assert (factors.layer, factors.u.dtype, factors.r.dtype) == (1, model.head.weight.dtype, model.head.weight.dtype)
+    assert (factors.layer, factors.u.dtype, factors.r.dtype) == (1, model.unembed.weight.dtype, model.unembed.weight.dtype)
     assert relative_error(torch.outer(factors.r[0], factors.u[0]), torch.outer(r, u)) < 1e-5
     assert trace == pytest.approx(expected, abs=6e-4)  # EasyEdit prints three decimals
 
@@ -189,7 +189,7 @@ def state(model: Model) -> tuple:
 @pytest.mark.parametrize("fails", [False, True])
 def test_nothing_stays_behind(model, capsys, monkeypatch, fails):
     model = another(model)
-    model.embedding.weight.requires_grad_(True)
+    model.embed.weight.requires_grad_(True)
     monkeypatch.setitem(sys.modules, "easyeditor", SimpleNamespace(__spec__=importlib.util.find_spec("easyeditor")))
     weights = copy.deepcopy(model.network.state_dict())
     moments = {1: moment(model), 2: moment(model)[:7, :7] if fails else moment(model)}  # fails with layer 1 written

@@ -60,7 +60,7 @@ def test_rome_equals_the_plain_implementation(model, budget, adjusted):
 
 
 def test_memit_equals_the_plain_implementation(model):
-    before = [model.weight(layer).clone() for layer in range(model.layers)]
+    before = [model.weight(layer).clone() for layer in range(model.n_layers)]
     result = memit.edit(task(model), MEMIT)
     assert all(torch.equal(model.weight(layer), weight) for layer, weight in enumerate(before))
     expected = dense_editors.memit(model, FACTS, TEMPLATES, MEMIT, {layer: some_moment(model, layer).matrix for layer in (0, 2)})
@@ -193,7 +193,7 @@ def test_ft_l_says_what_its_rank_loses(model):
 def test_a_fact_can_be_taken_out_of_a_batch(model):
     """apply, remove, sum: the batch without a fact is the batch's update less that fact's, and weights come back bit for bit."""
     result = memit.edit(task(model), MEMIT)
-    before = [model.weight(layer).clone() for layer in range(model.layers)]
+    before = [model.weight(layer).clone() for layer in range(model.n_layers)]
     for part in result.layers:
         rest = part.without(1)
         assert len(rest) == len(FACTS) - 1
@@ -249,8 +249,8 @@ def test_texts_may_fill_the_context(model):
         target = encode_target(model.tokenizer, FACTS[1]["target_new"])
         return len(encode_with_subject(model.tokenizer, prompt, FACTS[1]["subject"], TEMPLATES[2])[0]) + len(target) - 1
 
-    count = max(count for count in range(60) if longest(count) <= model.context)
-    assert longest(count) > model.context - 4
+    count = max(count for count in range(60) if longest(count) <= model.n_ctx)
+    assert longest(count) > model.n_ctx - 4
     long = FACTS[1] | {"prompt": f"{' '.join(words[:count])} {FACTS[1]['prompt']}"}
     found = rome.edit(task(model, [FACTS[0], long]), ROME)
     alone = rome.edit(task(model, [FACTS[0]]), ROME)

@@ -16,7 +16,7 @@ from onemask.data.schemas import FACTS
 from onemask.editors.schemas import EDITS
 from onemask.io.errors import OnemaskError
 from onemask.io.files import read_arrow, write_table
-from onemask.io.tensor_files import read_checkpoint, read_tensors, write_checkpoint, write_tensors
+from onemask.io.tensor_files import Checkpoint, read_tensors, write_tensors
 from onemask.masking.masks import Mask, write_mask
 from onemask.measuring.schemas import PERPLEXITY
 
@@ -40,7 +40,7 @@ def a_mask(folder: Path, layer: int = 1, shape: tuple[int, int] = (4, 6)) -> Pat
 
 
 def a_checkpoint(folder: Path) -> Path:
-    write_checkpoint(folder / "state.checkpoint", {"total": torch.arange(100.0)}, FINGERPRINT)
+    Checkpoint(folder / "state.checkpoint", FINGERPRINT).write({"total": torch.arange(100.0)})
     return folder / "state.checkpoint"
 
 
@@ -54,7 +54,7 @@ def structured(path: Path) -> Ended:
 
 
 def resumed(path: Path) -> Ended:
-    script = SimpleNamespace(__name__="train_mask", main=lambda smk: read_checkpoint(path, FINGERPRINT))
+    script = SimpleNamespace(__name__="train_mask", main=lambda smk: Checkpoint(path, FINGERPRINT).read())
     return rule(script, path.parent)
 
 
@@ -96,7 +96,7 @@ def test_a_missing_file_or_a_folder_in_its_place_is_named(tmp_path, kind):
 CONTENT = {
     a_table: lambda path: read_arrow(path, PERPLEXITY).to_pydict(),
     a_mask: lambda path: {name: part.tolist() for name, part in read_tensors(path, "a mask")[0].items()},
-    a_checkpoint: lambda path: read_checkpoint(path, FINGERPRINT)["total"].tolist(),
+    a_checkpoint: lambda path: Checkpoint(path, FINGERPRINT).read()["total"].tolist(),
 }
 
 
@@ -164,7 +164,7 @@ NAN = float("nan")
         (
             pd.concat([some_edits(layer=1), some_edits(layer=2)]),
             {},
-            r"edits of one layer, or all made together; found layers \[1, 2\]",
+            r"single edits of one layer, or one joint edit; found layers \[1, 2\]",
         ),
     ],
 )

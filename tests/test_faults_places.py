@@ -23,7 +23,7 @@ from faults import ROOT, Ended, onemask, refused, rule, snakemake
 from onemask.data.schemas import FACTS
 from onemask.figures.compose import save
 from onemask.io.files import read_table, write_table, write_text
-from onemask.io.tensor_files import write_checkpoint, write_tensors
+from onemask.io.tensor_files import Checkpoint, write_tensors
 from onemask.measuring.schemas import PERPLEXITY
 
 FACT = {"prompt": "The country where {} is located is", "subject": "Kyoto", "target_new": "France", "target_true": "Japan"}
@@ -74,7 +74,7 @@ def a_large_figure(path: Path) -> None:
 WRITERS = {
     "table.parquet": a_large_table,
     "mask.safetensors": lambda path: write_tensors(path, {"theta": torch.rand(1000, 1000)}, {}),
-    "state.checkpoint": lambda path: write_checkpoint(path, {"theta": torch.rand(1000, 1000)}, ""),
+    "state.checkpoint": lambda path: Checkpoint(path).write({"theta": torch.rand(1000, 1000)}),
     "report.html": lambda path: write_text(path, "a" * 3_000_000),
     "figure.png": a_large_figure,
 }

@@ -18,10 +18,12 @@ import torch
 import dense_mask_training as dense
 import tiny_model
 from conftest import FACTS, random_network
+from onemask.io.batching import nothing
 from onemask.io.errors import OnemaskError
+from onemask.io.tensor_files import NO_CHECKPOINT, Checkpoint
 from onemask.masking import training as mask_training
 from onemask.masking.settings import MaskSettings, schedule
-from onemask.model.edits import BatchEdit, FactoredEdits, LayerEdits
+from onemask.model.edits import FactoredEdits, JointEdit, LayerEdits
 from onemask.model.forward import logits_at
 from onemask.model.models import Model
 from onemask.model.tokens import batches, encode, encode_target
@@ -52,7 +54,7 @@ def rank_two(model) -> LayerEdits:
 def together(model) -> LayerEdits:
     """Edits in two layers, made together as MEMIT's."""
     edits = some_edits(model)
-    return LayerEdits(BatchEdit(LAYER, edits.sum()), (FactoredEdits(LAYER - 1, edits.u.flip(0), edits.r.flip(0)),))
+    return LayerEdits(JointEdit(LAYER, edits.sum()), (FactoredEdits(LAYER - 1, edits.u.flip(0), edits.r.flip(0)),))
 
 
 def in_float32(model) -> Model:
@@ -120,7 +122,7 @@ def steps(model, settings: MaskSettings, count: int = 4) -> tuple[list[float], t
 @each_parametrisation
 def test_a_step_in_parts_is_the_step_at_once(model, parametrisation):
     settings = replace(SETTINGS, parametrisation=parametrisation)
-    lengths = mask_training.prepare(model, single(model), FRAME, settings).cuts.lengths.tolist()
+    lengths = mask_training.prepare(model, single(model), FRAME, settings).cache.lengths.tolist()
     assert len(batches(lengths, 20)) > 3 and len(batches(lengths, SETTINGS.batch_tokens)) == 1
     losses, theta = steps(model, settings)
     parts_losses, parts_theta = steps(model, replace(settings, batch_tokens=20))
@@ -141,11 +143,13 @@ def test_training_in_parts_is_training_at_once(model):
 @pytest.mark.parametrize("edits", [single, together])
 def test_a_cache_on_disk_changes_no_bit_and_leaves_no_file(model, tmp_path, caplog, edits):
     caplog.set_level("INFO")
-    theta, keep, history = mask_training.train(model, FRAME, edits(model), SETTINGS, 0, checkpoint=tmp_path / "memory")
+    theta, keep, history = mask_training.train(
+        model, FRAME, edits(model), SETTINGS, 0, checkpoint=Checkpoint(tmp_path / "memory")
+    )
     assert "on disk" not in caplog.text
     settings = replace(SETTINGS, cache_mb=0)
     mapped, mapped_keep, mapped_history = mask_training.train(
-        model, FRAME, edits(model), settings, 0, checkpoint=tmp_path / "disk"
+        model, FRAME, edits(model), settings, 0, checkpoint=Checkpoint(tmp_path / "disk")
     )
     assert "on disk" in caplog.text
     assert torch.equal(mapped, theta) and torch.equal(mapped_keep, keep) and mapped_history == history
@@ -195,27 +199,27 @@ class Killed(Exception):
 def test_a_broken_training_resumes_only_its_own(model, tmp_path):
     arguments = (model, FRAME, single(model), SETTINGS, 0)
     theta, keep, history = mask_training.train(*arguments)
-    checkpoint = tmp_path / "checkpoint"
+    checkpoint = Checkpoint(tmp_path / "checkpoint", "a")
 
-    def kill(row):
-        if row["epoch"] == 2:
+    def kill(done):
+        if done == 3:
             raise Killed
 
     with pytest.raises(Killed):
-        mask_training.train(*arguments, checkpoint=checkpoint, fingerprint="a", progress=kill)
+        mask_training.train(*arguments, checkpoint=checkpoint, callback=kill)
     again, other = [], []
-    resumed = mask_training.train(*arguments, checkpoint=checkpoint, fingerprint="a", progress=again.append)
-    assert [row["epoch"] for row in again] == [2]
+    resumed = mask_training.train(*arguments, checkpoint=checkpoint, callback=again.append)
+    assert again == [3]
     assert torch.equal(theta, resumed[0]) and torch.equal(keep, resumed[1]) and history == resumed[2]
-    mask_training.train(*arguments, checkpoint=checkpoint, fingerprint="of another training", progress=other.append)
-    assert [row["epoch"] for row in other] == [0, 1, 2]
+    mask_training.train(*arguments, checkpoint=Checkpoint(checkpoint.path, "another training"), callback=other.append)
+    assert other == [1, 2, 3]
 
 
-def train_on_disk(parametrisation: str, checkpoint: Path | None, progress=lambda row: None):
+def train_on_disk(parametrisation: str, checkpoint: Checkpoint = NO_CHECKPOINT, callback=nothing):
     """A training of 12 epochs that another process can repeat."""
     model = Model(random_network("gpt2").double(), tiny_model.make_tokenizer(tiny_model.sentences()), "gpt2")
     settings = replace(SETTINGS, parametrisation=parametrisation, epochs=12, cache_mb=0)
-    return mask_training.train(model, FRAME, single(model), settings, 0, checkpoint=checkpoint, progress=progress)
+    return mask_training.train(model, FRAME, single(model), settings, 0, checkpoint=checkpoint, callback=callback)
 
 
 SLOWLY = """
@@ -225,7 +229,7 @@ def slow_step(*arguments):
     time.sleep(0.1)
     return step(*arguments)
 test_masking.mask_training.step = slow_step
-test_masking.train_on_disk(sys.argv[1], pathlib.Path(sys.argv[2]))
+test_masking.train_on_disk(sys.argv[1], test_masking.Checkpoint(pathlib.Path(sys.argv[2])))
 """
 
 
@@ -243,9 +247,9 @@ def test_a_process_killed_anywhere_resumes_to_the_same_bits(parametrisation, tmp
     assert child.wait() == -signal.SIGKILL
     assert not list(tmp_path.glob("*.cache*"))  # the cache vanishes with its process
     again = []
-    theta, keep, history = train_on_disk(parametrisation, checkpoint, again.append)
-    assert 0 < again[0]["epoch"] < 11
-    expected_theta, expected_keep, expected_history = train_on_disk(parametrisation, None)
+    theta, keep, history = train_on_disk(parametrisation, Checkpoint(checkpoint), again.append)
+    assert 1 < again[0] < 12
+    expected_theta, expected_keep, expected_history = train_on_disk(parametrisation)
     assert torch.equal(theta, expected_theta) and torch.equal(keep, expected_keep) and history == expected_history
 
 
@@ -259,7 +263,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(model):
 
 @only_gpt2
 def test_the_epochs_before_a_loss_that_is_not_finite_are_kept(model, tmp_path, monkeypatch):
-    arguments, checkpoint = (model, FRAME, single(model), SETTINGS, 0), tmp_path / "checkpoint"
+    arguments, checkpoint = (model, FRAME, single(model), SETTINGS, 0), Checkpoint(tmp_path / "checkpoint")
     expected, step, done = mask_training.train(*arguments), mask_training.step, []
 
     def poisoned(model, texts, rows, update, *rest):
@@ -272,8 +276,8 @@ def test_the_epochs_before_a_loss_that_is_not_finite_are_kept(model, tmp_path, m
         mask_training.train(*arguments, checkpoint=checkpoint)
     monkeypatch.setattr(mask_training, "step", step)
     again = []
-    theta, keep, history = mask_training.train(*arguments, checkpoint=checkpoint, progress=again.append)
-    assert [row["epoch"] for row in again] == [1, 2]
+    theta, keep, history = mask_training.train(*arguments, checkpoint=checkpoint, callback=again.append)
+    assert again == [2, 3]
     assert torch.equal(theta, expected[0]) and torch.equal(keep, expected[1]) and history == expected[2]
 
 

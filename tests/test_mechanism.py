@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from conftest import FACTS
-from onemask.io.batching import Journal
+from onemask.io.batching import Journal, Work
 from onemask.masking.masks import Mask
 from onemask.measuring import perplexity
 from onemask.measuring.mechanism import activations, attention, decomposition, patching
@@ -16,14 +16,14 @@ from onemask.measuring.perplexity import collapse, mean_nll
 from onemask.measuring.reversal import reversal
 from onemask.measuring.states import in_state, shown
 from onemask.measuring.update_magnitude import by_edit, magnitude
-from onemask.model.edits import BatchEdit, FactoredEdits, LayerEdits
+from onemask.model.edits import FactoredEdits, JointEdit, LayerEdits
 from onemask.model.scoring import probe, score
 from onemask.model.tokens import encode_target, encode_with_subject, prompt_ids
 from onemask.summaries import mechanism
 from test_algebra import LAYER, DenseWeight, some_edits, some_mask
 
 FRAME = pd.DataFrame(FACTS)
-SMALL = 30  # tokens a batch: several batches
+SMALL = Work(30)  # tokens a batch: several batches
 
 
 def states(model, edits: LayerEdits):
@@ -42,7 +42,7 @@ def together(model) -> LayerEdits:
     """One edit of all facts in two layers."""
     edits = some_edits(model)
     other = FactoredEdits(LAYER - 1, edits.u.flip(0), 0.3 * edits.r.flip(0))
-    return LayerEdits(BatchEdit(LAYER, edits.sum()), (other,))
+    return LayerEdits(JointEdit(LAYER, edits.sum()), (other,))
 
 
 def test_activations_are_the_plain_models(model):
@@ -55,7 +55,7 @@ def test_activations_are_the_plain_models(model):
                 hidden = model.network(torch.tensor([ids]), output_hidden_states=True).hidden_states
             streams.append(torch.stack([layer[0, -1] for layer in hidden[:-1]]))  # the last is behind the final norm
         found = torch.stack(streams)
-        inner = part[part["layer"] < model.layers - 1].sort_values(["layer", "dimension"])
+        inner = part[part["layer"] < model.n_layers - 1].sort_values(["layer", "dimension"])
         for name, expected in (("mean", found.mean(0)), ("mean_abs", found.abs().mean(0)), ("sem", found.std(0) / 2)):
             np.testing.assert_allclose(inner[name], expected.flatten(), rtol=1e-7, atol=1e-9)
     assert table["facts"].unique().tolist() == [len(FRAME)]
@@ -83,10 +83,10 @@ def test_attention_weights_are_the_eager_ones(model):
 def test_patching_nothing_is_the_edited_model_and_patching_all_nearly_the_original(model):
     edits = LayerEdits(some_edits(model))
     table = patching.measure(model, FRAME, edits, states(model, edits), SMALL)
-    assert sorted(table["first_layer"].unique()) == list(range(LAYER + 1, model.layers + 1))
+    assert sorted(table["first_layer"].unique()) == list(range(LAYER + 1, model.n_layers + 1))
     edited = score(model, probe(model, LAYER, FRAME), edits.update)
     for component in patching.COMPONENTS:
-        nowhere = table[(table["component"] == component) & (table["first_layer"] == model.layers)].sort_values("case_id")
+        nowhere = table[(table["component"] == component) & (table["first_layer"] == model.n_layers)].sort_values("case_id")
         np.testing.assert_allclose(nowhere["logp_true_first"], edited.first_true, rtol=1e-9)
         np.testing.assert_allclose(nowhere["logp_new_first"], edited.first_new, rtol=1e-9)
 
@@ -101,7 +101,7 @@ def test_patched_outputs_are_the_originals_added_by_hand(model, component):
 
     def outputs_of(state: str, replace: dict | None = None):
         kept, hooks = {}, []
-        for layer in range(model.layers):
+        for layer in range(model.n_layers):
             for part in ("attention", "mlp"):
 
                 def hook(module, args, out, key=(part, layer)):
@@ -199,16 +199,16 @@ def test_the_worst_edits_are_measured_under_the_mask(model, tmp_path):
     windows = torch.arange(1, 41).view(2, 20)
     cases, seen = np.array([7, 8, 9, 10]), []
     journal = Journal(tmp_path / "journal", "x")
-    everything = collapse(model, windows, cases, edits, states(model, edits), 4, 2, journal, seen.append)
+    everything = collapse(model, windows, cases, edits, states(model, edits), 4, 2, Work(journal=journal, callback=seen.append))
     edited = everything[everything["state"] == "edited"].set_index("case_id")["nll"]
     assert sorted(edited.index) == [7, 8, 9, 10] and seen == [1, 2, 3, 4]
-    table = collapse(model, windows, cases, edits, states(model, edits), 2, 2, Journal())
+    table = collapse(model, windows, cases, edits, states(model, edits), 2, 2)
     for state in ("edited", "shared"):
         assert set(table.loc[table["state"] == state, "case_id"]) == set(edited.nlargest(2).index)
-    again = collapse(model, windows, cases, edits, states(model, edits), 2, 2, Journal(tmp_path / "journal", "x"))
+    again = collapse(model, windows, cases, edits, states(model, edits), 2, 2, Work(journal=Journal(tmp_path / "journal", "x")))
     pd.testing.assert_frame_equal(table, again)
     for searched in (1, 2):  # whatever the first window says, four candidates are measured on both
-        found = collapse(model, windows, cases, edits, states(model, edits), 1, searched, Journal())
+        found = collapse(model, windows, cases, edits, states(model, edits), 1, searched)
         assert found["case_id"].tolist() == [-1, edited.idxmax(), edited.idxmax()]
         pd.testing.assert_frame_equal(found, table.iloc[:3])
     rows = pd.DataFrame(mechanism.collapse_measures(table, "test", 0, model="m", method="rome"))
@@ -223,8 +223,8 @@ def test_candidates_are_those_that_are_worst_at_the_beginning(model, monkeypatch
     monkeypatch.setattr(perplexity, "CANDIDATES", 1)
     given = mean_nll
     monkeypatch.setattr(perplexity, "mean_nll", lambda *a: measured.append(len(a[2])) or given(*a))
-    found = collapse(model, windows, cases, edits, states(model, edits), 1, 1, Journal())
-    first = collapse(model, windows[:1], cases, edits, states(model, edits), 1, 1, Journal())
+    found = collapse(model, windows, cases, edits, states(model, edits), 1, 1)
+    first = collapse(model, windows[:1], cases, edits, states(model, edits), 1, 1)
     assert found["case_id"].tolist() == first["case_id"].tolist() and (found["tokens"] == 2 * first["tokens"]).all()
     assert measured == [1, 1, 1, 1, 2, 2, 2] + [1, 1, 1, 1, 1, 1]  # nothing twice where all was searched
 

@@ -8,7 +8,7 @@ import torch
 
 import job
 from conftest import FACTS
-from onemask.io.batching import Journal
+from onemask.io.batching import Journal, Work
 from onemask.measuring import perplexity, pruning
 from onemask.measuring.key_energy import by_layer
 from onemask.measuring.mechanism import activations, attention, decomposition, patching
@@ -20,49 +20,48 @@ from test_algebra import some_edits, some_mask
 from test_mechanism import states
 
 FRAME = pd.DataFrame(FACTS)
+CASES = FRAME["case_id"].to_numpy()
 WINDOWS = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]])
-ONE = 1  # tokens a batch: each batch holds one fact
 
 
 def look(measure):
-    return lambda model, edits, journal: measure(model, FRAME, edits, states(model, edits), ONE, journal=journal)
+    return lambda model, edits, work: measure(model, FRAME, edits, states(model, edits), work)
 
 
-def near(model, edits, journal):
+def near(model, edits, work):
     prompts, owners = neighbours(FRAME.assign(neighborhood=[["The capital is", "Lyon is in"]] * len(FRAME)), prompts=2)
-    return reversal(model, prompts, edits, states(model, edits), ONE, owners, journal=journal)
+    return reversal(model, prompts, edits, states(model, edits), work, owners)
 
 
-def measured_perplexity(model, edits, journal):
-    return perplexity.measure(model, WINDOWS, FRAME, edits, states(model, edits), journal)
+def measured_perplexity(model, edits, work):
+    return perplexity.measure(model, WINDOWS, CASES, edits, states(model, edits), work)
 
 
-def collapse(model, edits, journal):
-    return perplexity.collapse(model, WINDOWS, FRAME["case_id"].to_numpy(), edits, states(model, edits), 2, 1, journal)
+def collapse(model, edits, work):
+    return perplexity.collapse(model, WINDOWS, CASES, edits, states(model, edits), 2, 1, work)
 
 
-def pruned_perplexity(model, edits, journal):
-    activation, cuts = torch.arange(float(model.d_mlp)), perplexity.cut_windows(model, edits.layer, WINDOWS)
+def pruned(measure, *arguments):
+    def run(model, edits, work):
+        return measure(model, *arguments, edits, torch.arange(float(model.d_mlp)), [0.25], work)
 
-    def pruned(group):
-        return pruning.states_of(model, edits[group].alone, activation, [0.25])
-
-    return pd.DataFrame(perplexity.nll_by_edit(model, cuts, WINDOWS, pruned, len(FRAME), journal))
+    return run
 
 
 MEASUREMENTS = {
-    "knowledge": lambda model, edits, journal: knowledge(model, FRAME.assign(split="test"), ONE, journal),
+    "knowledge": lambda model, edits, work: knowledge(model, FRAME.assign(split="test"), work),
     "reversal": look(reversal),
     "neighborhood": near,
     "decomposition": look(decomposition.measure),
     "activations": look(activations.measure),
     "attention": look(attention.measure),
     "patching": look(patching.measure),
-    "update_magnitude": lambda model, edits, journal: by_edit(FRAME, edits, some_mask(model), journal),
-    "key_energy": lambda model, edits, journal: by_layer(model, FRAME, journal),
+    "update_magnitude": lambda model, edits, work: by_edit(FRAME, edits, some_mask(model), work),
+    "key_energy": lambda model, edits, work: by_layer(model, FRAME, work),
     "perplexity": measured_perplexity,
     "collapse": collapse,
-    "pruning_perplexity": pruned_perplexity,
+    "pruning": pruned(pruning.measure_reversal, FRAME),
+    "pruning_perplexity": pruned(pruning.measure_perplexity, WINDOWS, CASES),
 }
 
 
@@ -71,27 +70,31 @@ class Watched(Journal):
 
     def __init__(self, folder, kills=False):
         super().__init__(folder, "this run")
-        object.__setattr__(self, "given", [])
+        object.__setattr__(self, "written", [])
         object.__setattr__(self, "kills", kills)
 
     def write(self, batch, tensors):
         super().write(batch, tensors)
-        self.given.append(batch)
-        if self.kills and len(self.given) == 2:
+        self.written.append(batch)
+        if self.kills and len(self.written) == 2:
             raise KeyboardInterrupt
 
 
+def one_by_one(journal: Journal) -> Work:
+    """Each batch holds one fact."""
+    return Work(batch_tokens=1, journal=journal)
+
+
 @pytest.mark.parametrize("name", MEASUREMENTS)
-def test_a_killed_measurement_goes_on_with_the_next_batch(model, tmp_path, monkeypatch, name):
-    monkeypatch.setattr("onemask.measuring.key_energy.BATCH_TOKENS", ONE)
+def test_a_killed_measurement_goes_on_with_the_next_batch(model, tmp_path, name):
     measure, edits = MEASUREMENTS[name], LayerEdits(some_edits(model))
     unbroken = Watched(tmp_path / "unbroken")
-    expected = measure(model, edits, unbroken)
+    expected = measure(model, edits, one_by_one(unbroken))
     killed, resumed = Watched(tmp_path / "killed", kills=True), Watched(tmp_path / "killed")
     with pytest.raises(KeyboardInterrupt):
-        measure(model, edits, killed)
-    found = measure(model, edits, resumed)
-    assert len(unbroken.given) > 2 and killed.given + resumed.given == unbroken.given
+        measure(model, edits, one_by_one(killed))
+    found = measure(model, edits, one_by_one(resumed))
+    assert len(unbroken.written) > 2 and killed.written + resumed.written == unbroken.written
     pd.testing.assert_frame_equal(found, expected, check_exact=True)
 
 

@@ -8,14 +8,14 @@ from onemask.editors.base import Task
 from onemask.editors.run import edit
 from onemask.editors.second_moment import SecondMoment, measure, read_second_moments, write_second_moments
 from onemask.io.errors import OnemaskError
-from onemask.io.tensor_files import write_tensors
+from onemask.io.tensor_files import Checkpoint, write_tensors
 from test_editors import OPTIMISATION
 
 LAYER = 1
 
 
 def some_windows(model, count: int = 24, length: int = 8) -> torch.Tensor:
-    return torch.randint(model.head.weight.shape[0], (count, length), generator=torch.Generator().manual_seed(5))
+    return torch.randint(model.unembed.weight.shape[0], (count, length), generator=torch.Generator().manual_seed(5))
 
 
 def test_it_is_the_mean_of_outer_products(model):
@@ -51,7 +51,7 @@ def test_tf32_loses_nothing_of_half_precision():
 
 
 def test_a_killed_measurement_goes_on_where_it_was(model, tmp_path, monkeypatch):
-    windows, checkpoint, done = some_windows(model), tmp_path / "checkpoint", []
+    windows, path, done = some_windows(model), tmp_path / "checkpoint", []
     monkeypatch.setattr("onemask.editors.second_moment.CHECKPOINT_EVERY", 0)
 
     def killed(count):
@@ -62,12 +62,12 @@ def test_a_killed_measurement_goes_on_where_it_was(model, tmp_path, monkeypatch)
     layers = [0, LAYER]
     whole = measure(model, layers, windows, 24)
     with pytest.raises(KeyboardInterrupt):
-        measure(model, layers, windows, 24, killed, checkpoint, "x")
-    resumed = measure(model, layers, windows, 24, done.append, checkpoint, "x")
+        measure(model, layers, windows, 24, Checkpoint(path, "x"), killed)
+    resumed = measure(model, layers, windows, 24, Checkpoint(path, "x"), done.append)
     assert done == [3, 6, 9, 12, 15, 15, 18, 21, 24]
     assert all(torch.equal(resumed[layer].matrix, whole[layer].matrix) for layer in layers)
     done.clear()
-    another = measure(model, layers, windows, 24, done.append, checkpoint, "another")
+    another = measure(model, layers, windows, 24, Checkpoint(path, "another"), done.append)
     assert torch.equal(another[LAYER].matrix, whole[LAYER].matrix)
     assert done[0] == 3
 

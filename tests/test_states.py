@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from conftest import FACTS
-from onemask.io.batching import Journal
+from onemask.io.batching import Journal, Work
 from onemask.io.errors import OnemaskError
 from onemask.masking.masks import Mask, pruned_share, random_mask, random_mask_by_output, read_mask, write_mask
 from onemask.measuring.perplexity import measure
 from onemask.measuring.reversal import neighbours, reversal
 from onemask.measuring.states import State, states_of
-from onemask.model.edits import BatchEdit, FactoredEdits, LayerEdits
+from onemask.model.edits import FactoredEdits, JointEdit, LayerEdits
 from test_algebra import LAYER, DenseWeight, plain_logits, some_edits, some_mask, texts
 
 FRAME = pd.DataFrame(FACTS).assign(paraphrases=[[]] * len(FACTS), neighborhood=[["A is", "B is"], ["C is"], [], ["D is", "E is"]])
@@ -47,7 +47,7 @@ def matrices(model, weight: torch.Tensor, update: torch.Tensor) -> dict[str, tor
 
 def test_every_state_is_its_matrix(model):
     edits = LayerEdits(some_edits(model))
-    found = reversal(model, FRAME, edits, list(states(model, edits).values()), batch_tokens=60)
+    found = reversal(model, FRAME, edits, list(states(model, edits).values()), Work(60))
     assert len(found) == 9 * len(FACTS)
     weight = model.weight(LAYER).clone()
     for i, ids in enumerate(texts(model)):
@@ -63,12 +63,12 @@ def test_every_state_is_its_matrix(model):
 def together(model) -> LayerEdits:
     """One update of two layers, as MEMIT makes it."""
     edits = some_edits(model)
-    return LayerEdits(BatchEdit(LAYER, edits.sum()), (FactoredEdits(0, edits.u, 0.5 * edits.r),))
+    return LayerEdits(JointEdit(LAYER, edits.sum()), (FactoredEdits(0, edits.u, 0.5 * edits.r),))
 
 
 def test_edits_made_together_stand_in_every_layer_but_the_mask_in_one(model):
     edits = together(model)
-    found = reversal(model, FRAME, edits, list(states(model, edits).values()), batch_tokens=60)
+    found = reversal(model, FRAME, edits, list(states(model, edits).values()), Work(60))
     weight, first = model.weight(LAYER).clone(), model.weight(0).clone()
     unedited = ("original", "unedited_masked")
     for name, matrix in matrices(model, weight, edits.update.matrix).items():
@@ -91,8 +91,8 @@ def test_only_the_main_mask_has_all_controls(model):
 
 def test_perplexity_is_measured_once_where_no_edit_makes_a_difference(model):
     windows = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]])
-    edits, cases = LayerEdits(some_edits(model)), pd.DataFrame({"case_id": [0, 1, 2, 3]})
-    found = measure(model, windows, cases, edits, list(states(model, edits).values()), Journal())
+    edits, cases = LayerEdits(some_edits(model)), np.arange(4)
+    found = measure(model, windows, cases, edits, list(states(model, edits).values()))
     count = found.groupby("state").size().to_dict()
     once = {"original": 1, "layer_zeroed": 1, "unedited_masked": 1}
     assert count == {name: once.get(name, len(FACTS)) for name in count} and len(count) == 9
@@ -104,13 +104,13 @@ def test_perplexity_is_measured_once_where_no_edit_makes_a_difference(model):
             ]
         row = found[(found["state"] == name) & found["case_id"].isin([-1, 2])]
         assert row["nll"].iloc[0] == pytest.approx(np.mean(losses), rel=1e-7)
-    everything = measure(model, windows, cases, together(model), [State("edited", together(model).update)], Journal())
+    everything = measure(model, windows, cases, together(model), [State("edited", together(model).update)])
     assert everything["case_id"].tolist() == [-1]
 
 
 def test_perplexity_takes_up_the_edits_that_are_done(model, tmp_path):
     windows, edits = torch.tensor([[5, 6, 7, 8], [9, 10, 11, 12]]), LayerEdits(some_edits(model))
-    cases, shown = pd.DataFrame({"case_id": [0, 1, 2, 3]}), list(states(model, edits).values())
+    cases, shown = np.arange(4), list(states(model, edits).values())
     journal, seen = Journal(tmp_path / "batches", "this run"), []
 
     def killed(done):
@@ -119,10 +119,10 @@ def test_perplexity_takes_up_the_edits_that_are_done(model, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        measure(model, windows, cases, edits, shown, journal, killed)
+        measure(model, windows, cases, edits, shown, Work(journal=journal, callback=killed))
     assert len(list((tmp_path / "batches").iterdir())) == 2
-    resumed = measure(model, windows, cases, edits, shown, journal)
-    pd.testing.assert_frame_equal(resumed, measure(model, windows, cases, edits, shown, Journal()))
+    resumed = measure(model, windows, cases, edits, shown, Work(journal=journal))
+    pd.testing.assert_frame_equal(resumed, measure(model, windows, cases, edits, shown))
 
 
 def test_random_masks_remove_as_much():
@@ -139,7 +139,8 @@ def test_neighbours_are_facts_of_their_own_prompts():
     near, owners = neighbours(FRAME, prompts=1)
     assert near["prompt"].tolist() == ["A is", "C is", "D is"] and owners == [0, 1, 3]
     assert near["target_new"].tolist() == [FACTS[i]["target_new"] for i in owners]
-    assert neighbours(FRAME.iloc[[2]], prompts=5)[0].empty
+    with pytest.raises(OnemaskError, match="neighbourhood prompts"):
+        neighbours(FRAME.iloc[[2]], prompts=5)
 
 
 @pytest.mark.parametrize("model", ["gpt2"], indirect=True)
@@ -161,8 +162,8 @@ def test_a_mask_of_another_layer_or_model_is_refused(model, tmp_path):
 def test_facts_may_share_an_edit(model):
     edits = LayerEdits(some_edits(model))
     shown = [state for state in states(model, edits).values() if state.name in ("edited", "shared")]
-    twice = reversal(model, FRAME.iloc[[1, 1, 3]].reset_index(drop=True), edits, shown, 60, owners=[1, 0, 3])
-    alone = reversal(model, FRAME, edits, shown, 60)
+    twice = reversal(model, FRAME.iloc[[1, 1, 3]].reset_index(drop=True), edits, shown, Work(60), owners=[1, 0, 3])
+    alone = reversal(model, FRAME, edits, shown, Work(60))
     for state in ("edited", "shared"):
         one, two = (table[table["state"] == state]["logp_new"].to_numpy() for table in (alone, twice))
         assert two[0] == pytest.approx(one[1]) and two[2] == pytest.approx(one[3]) and two[1] != pytest.approx(one[1])

@@ -7,32 +7,19 @@ import pytest
 import torch
 
 from conftest import FACTS
+from onemask.io.batching import Work
 from onemask.io.errors import OnemaskError
 from onemask.masking import names as mask_plan
-from onemask.masking.selection import choose, measured, unseen
+from onemask.masking.selection import choose, measured, training_edits, unseen
 from onemask.measuring import pruning
 from onemask.measuring.key_energy import by_layer, key_energy, key_sums, subject_keys
-from onemask.model.edits import FactoredEdits
+from onemask.model.edits import FactoredEdits, LayerEdits
 from onemask.model.tokens import encode_with_subject
 from onemask.summaries.studies import layer_correlation, left_out
 from test_algebra import LAYER, some_edits
+from test_masking import SETTINGS
 
 RELATIONS = ["P1", "P2", "P3", "P4", "P5"]
-STUDIES = {
-    "parametrisations": ["sigmoid", "topk"],
-    "shares": [0.02, 0.1],
-    "blocking_shares": [0.1, 0.2],
-    "folds": 2,
-    "shuffled": True,
-    "training_edits": [30],
-}
-
-
-def test_masks_are_named_once():
-    expected = ["shared", "sigmoid-2", "sigmoid-10", "topk-2", "topk-10", "sigmoid-20", "fold0", "fold1", "shuffled", "edits30"]
-    assert mask_plan.names(STUDIES, "sigmoid") == expected
-    none = {key: type(value)() for key, value in STUDIES.items()}
-    assert mask_plan.names(none, "sigmoid") == ["shared"]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +35,7 @@ def test_masks_are_named_once():
 )
 def test_a_name_says_what_sets_its_mask_apart(name, expected):
     plain = {"settings": {}, "left_out": [], "shuffled": False, "edits": None, "random": None}
-    assert mask_plan.plan(name, STUDIES, RELATIONS) == plain | expected
+    assert mask_plan.plan(name, RELATIONS, 2) == plain | expected
 
 
 def test_every_relation_is_left_out_once():
@@ -73,8 +60,20 @@ def test_small_draws_lie_within_large_ones_and_left_out_relations_are_out():
         choose(facts(6), RELATIONS, None, seed=0)
 
 
+def test_a_plan_says_what_a_mask_is_trained_on():
+    edits, settings = LayerEdits(FactoredEdits(0, torch.arange(50.0).view(50, 1, 1), torch.ones(50, 1, 1))), SETTINGS
+    plans = {name: mask_plan.plan(name, STUDIES, RELATIONS) for name in ("shared", "fold1", "edits30", "shuffled")}
+    made = {name: training_edits(facts(50), edits, settings, plan, draw_seed=1, seed=0) for name, plan in plans.items()}
+    for training in made.values():
+        assert training.edits.single.u.flatten().tolist() == training.facts["case_id"].tolist()
+    assert len(made["shared"].facts) == 50 and made["shared"].settings == settings and made["shared"].swapped is None
+    assert set(made["fold1"].facts["relation_id"]) == {"P1", "P3", "P5"} and made["fold1"].settings.epochs == 3
+    assert len(made["edits30"].facts) == 30 and made["edits30"].settings.epochs == 5  # of 3: 50 / 30 times as many
+    assert made["shuffled"].swapped.tolist() == (np.random.default_rng(0).random(50) < 0.5).tolist()
+
+
 def test_a_mask_is_measured_on_what_its_plan_says():
-    plans = {name: mask_plan.plan(name, STUDIES, RELATIONS) for name in ("shared", "fold1", "edits30")}
+    plans = {name: mask_plan.plan(name, RELATIONS, 2) for name in ("shared", "fold1", "edits30")}
     assert measured(facts(50), plans["shared"], "test", 1).tolist() == list(range(50))
     assert set(facts(50)["relation_id"].iloc[measured(facts(50), plans["fold1"], "test", 1)]) == {"P2", "P4"}
     assert measured(facts(50), plans["edits30"], "train", 1).tolist() == choose(facts(50), [], 30, 1).tolist()
@@ -128,7 +127,7 @@ def test_key_energy_of_known_keys():
         energy_of(same[:1])
 
 
-def test_energy_by_layer_is_that_of_the_inputs_of_w_at_the_subjects_last_tokens(model, monkeypatch):
+def test_energy_by_layer_is_that_of_the_inputs_of_w_at_the_subjects_last_tokens(model):
     frame = pd.DataFrame(FACTS)
     texts = [encode_with_subject(model.tokenizer, fact["prompt"], fact["subject"]) for fact in FACTS]
     seen = {}
@@ -141,9 +140,8 @@ def test_energy_by_layer_is_that_of_the_inputs_of_w_at_the_subjects_last_tokens(
             torch.testing.assert_close(keys[i], seen["keys"][0, at].double())
         if layer == 2:
             normalised = keys / keys.norm(dim=1, keepdim=True)
-    monkeypatch.setattr("onemask.measuring.key_energy.BATCH_TOKENS", 20)  # several batches
-    table = by_layer(model, frame)
-    assert table["layer"].tolist() == list(range(model.layers)) and (table["subjects"] == 4).all()
+    table = by_layer(model, frame, Work(20))  # several batches
+    assert table["layer"].tolist() == list(range(model.n_layers)) and (table["subjects"] == 4).all()
     largest = normalised.pow(2).mean(0).numpy()
     assert table["common_energy"][2] == pytest.approx(np.sort(largest)[-round(0.1 * model.d_mlp) :].sum())
     cosines = (normalised @ normalised.T).numpy()[np.triu_indices(4, 1)]

@@ -28,7 +28,7 @@ def test_contributions_are_those_of_transformerlens(tmp_path):
     model = Model(network, tokenizer, "gpt2")
     with torch.no_grad():
         parts, stream = components(model, pad([ids]))
-        column = model.head.weight[[7]]
+        column = model.unembed.weight[[7]]
         ours, _ = fold(model, parts, stream, column)
         scaled = cache.apply_ln_to_stack(stack, layer=-1, pos_slice=-1)
     theirs = dict(zip(labels, zip(stack[:, 0], scaled[:, 0], strict=True), strict=True))

@@ -1,40 +1,35 @@
-"""Edit test facts again, under the active mask."""
+"""Edit test facts again, under the active mask, one group of relations after the other."""
+
+import pandas as pd
+import torch
 
 import job
-from onemask.data.schemas import FACTS
-from onemask.editors.base import Task
+from model_job import Inputs, editing_task, working
 from onemask.editors.run import edit
-from onemask.editors.schemas import TEMPLATES
-from onemask.editors.second_moment import read_second_moments
-from onemask.editors.tables import join_facts, layer_edits, read_edits
-from onemask.editors.templates import choose
-from onemask.io.batching import Journal
-from onemask.io.files import read_table, write_table
-from onemask.masking.masks import read_mask
-from onemask.measuring.blocking import block
+from onemask.io.files import write_table
+from onemask.measuring.blocking import block, by_relations
 from onemask.measuring.schemas import BLOCKING
-from onemask.model.models import load_model
 
 
 def main(smk):
-    model = load_model(smk.input.model, smk.params.device, smk.params.dtype)
-    table = read_edits([smk.input.edits])
-    facts, edits = join_facts(read_table(smk.input.facts, FACTS), table), layer_edits(table, model)
+    inputs = Inputs(smk)
+    model, facts, edits = inputs.model, inputs.facts, inputs.edits
+    keep, steps = inputs.mask.keep.to(edits.device), inputs.table.drop_duplicates("case_id")["steps"]
     source = job.provenance(smk, model.info)
-    templates = choose(read_table(smk.input.templates, TEMPLATES), smk.params.settings["templates"])
-    moments = read_second_moments(smk.input.moments, model, smk.params.layers)
-    keep = read_mask(smk.input.mask, model, edits).keep.to(edits.device)
-    with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
-        blocked = block(
-            Task(model, facts.to_dict("records"), templates, moments, journal, job.Progress(len(facts), "edits")),
-            facts,
-            edits.alone,
-            table.drop_duplicates("case_id")["steps"],
-            keep,
-            lambda task: edit(task, smk.params.method, smk.params.settings),
-            smk.params.batch_tokens,
-        )
-        write_table(smk.output.blocking, BLOCKING, blocked, source)
+    groups = by_relations(facts, smk.params.relations)
+    with working(smk, source, len(facts), "edits") as work:
+        tables = [
+            block(
+                editing_task(smk, model, group := facts.iloc[rows].reset_index(drop=True), part),
+                group,
+                edits[torch.from_numpy(rows)].single,
+                steps.iloc[rows],
+                keep,
+                lambda task: edit(task, smk.params.method, smk.params.settings),
+            )
+            for rows, part in zip(groups, work.in_turn(map(len, groups)), strict=True)
+        ]
+        write_table(smk.output.blocking, BLOCKING, pd.concat(tables, ignore_index=True), source)
 
 
 job.run(globals(), main)

@@ -1,32 +1,22 @@
 """Prune each test edit without training, and score what is left of it."""
 
 import job
-from onemask.data.schemas import FACTS
-from onemask.editors.tables import join_facts, layer_edits, read_edits, sample
-from onemask.io.batching import Journal, run_batches
-from onemask.io.files import read_table, write_table
-from onemask.measuring import pruning
-from onemask.measuring.reversal import reversal_table, score_states
-from onemask.measuring.schemas import REVERSAL
-from onemask.model.models import load_model
+from model_job import Inputs, working
+from onemask.editors.tables import sample
+from onemask.io.files import write_table
+from onemask.measuring.pruning import mean_activation, measure_reversal
+from onemask.measuring.schemas import PRUNING
 
 
 def main(smk):
-    model = load_model(smk.input.model, smk.params.device, smk.params.dtype)
-    table = read_edits(smk.input.edits)
-    facts, edits = join_facts(read_table(smk.input.facts, FACTS), table), layer_edits(table, model)
-    activation = pruning.mean_activation(model, edits.layer, facts)
-    facts, edits = sample(facts, edits, smk.params.facts)
-
-    def compute(group):
-        states = pruning.states_of(model, edits[group].alone, activation, smk.params.shares)
-        return score_states(model, facts.iloc[group], edits[group], states)
-
+    inputs = Inputs(smk)
+    model = inputs.model
+    activation = mean_activation(model, inputs.edits.layer, inputs.facts)
+    facts, edits = sample(inputs.facts, inputs.edits, smk.params.facts)
     source = job.provenance(smk, model.info)
-    with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
-        scores = run_batches([[i] for i in range(len(facts))], compute, journal, job.Progress(len(facts), "edits"))
-        scored = reversal_table(facts, pruning.names(smk.params.shares), scores)
-        write_table(smk.output.reversal, REVERSAL, scored, source)
+    with working(smk, source, len(facts), "edits") as work:
+        table = measure_reversal(model, facts, edits, activation, smk.params.shares, work)
+        write_table(smk.output.reversal, PRUNING, table, source)
 
 
 job.run(globals(), main)

@@ -1,36 +1,27 @@
 """Score the test edits of one method under the masks that were trained on the edits of every method."""
 
-import torch
-
 import job
+from model_job import Inputs, working
 from onemask.data.schemas import FACTS
-from onemask.editors.tables import join_facts, layer_edits, read_edits
-from onemask.io.batching import Journal
-from onemask.io.files import read_table, read_tables, write_table
-from onemask.masking.masks import random_mask, read_mask
+from onemask.editors.tables import subset
+from onemask.io.files import read_tables, write_table
+from onemask.masking.masks import read_mask
 from onemask.masking.selection import unseen
 from onemask.measuring.reversal import reversal
-from onemask.measuring.schemas import REVERSAL
-from onemask.measuring.states import State, unmasked
-from onemask.model.models import load_model
+from onemask.measuring.schemas import TRANSFER
+from onemask.measuring.states import transferred
 
 
 def main(smk):
-    model = load_model(smk.input.model, smk.params.device, smk.params.dtype)
-    table = read_edits(smk.input.edits)
-    facts, edits = join_facts(read_table(smk.input.facts, FACTS), table), layer_edits(table, model)
-    rows = unseen(facts, read_tables(smk.input.training, FACTS))
-    facts, edits = facts.iloc[rows].reset_index(drop=True), edits[torch.from_numpy(rows)]
+    inputs = Inputs(smk)
+    model = inputs.model
+    rows = unseen(inputs.facts, read_tables(smk.input.training, FACTS))
+    facts, edits = subset(inputs.facts, inputs.edits, rows)
     masks = [read_mask(path, model, edits) for path in smk.input.masks]
-    states = unmasked(edits)
-    states += [
-        State(name, edits.update, mask.keep.to(edits.device)) for name, mask in zip(smk.params.methods, masks, strict=True)
-    ]
-    states.append(State("random", edits.update, random_mask(masks[0].keep, int(smk.wildcards.seed)).to(edits.device)))
-    source, progress = job.provenance(smk, model.info), job.Progress(len(facts), "facts")
-    with Journal.beside(smk.output[0], [source, job.input_hashes(smk)]) as journal:
-        scored = reversal(model, facts, edits, states, smk.params.batch_tokens, journal=journal, progress=progress)
-        write_table(smk.output.reversal, REVERSAL, scored, source)
+    states = transferred(edits, dict(zip(smk.params.methods, masks, strict=True)), int(smk.wildcards.seed))
+    source = job.provenance(smk, model.info)
+    with working(smk, source, len(facts), "facts") as work:
+        write_table(smk.output.reversal, TRANSFER, reversal(model, facts, edits, states, work), source)
 
 
 job.run(globals(), main)

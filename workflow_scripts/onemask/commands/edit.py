@@ -6,29 +6,32 @@ from pathlib import Path
 
 import pandas as pd
 
-from onemask.config.load import SHIPPED, check, editing_methods, editing_settings, moment_layers, moments_file, read_yaml
+from onemask.config.load import SHIPPED, check, editing_settings, read_yaml
+from onemask.config.run import moments_file
 from onemask.data.assets import replacing_folder
 from onemask.data.corpus import windows
 from onemask.data.hub import cached_hub
 from onemask.data.user_facts import read_own_facts
 from onemask.editors import module_file
 from onemask.editors.base import Task
+from onemask.editors.registry import EDITORS
 from onemask.editors.run import edit as edit_facts
 from onemask.editors.schemas import EDITS
 from onemask.editors.second_moment import SecondMoment, measure, read_second_moments, write_second_moments
 from onemask.editors.tables import edits_table, read_edits, stack_layers
 from onemask.editors.templates import choose, make_templates
-from onemask.io.batching import Journal
+from onemask.io.batching import Journal, Work
 from onemask.io.codehash import code_hash
 from onemask.io.errors import OnemaskError, reason
 from onemask.io.files import digest, installed_versions, read_provenance, sha256, write_table, writing
 from onemask.io.progress import Progress
+from onemask.io.tensor_files import Checkpoint
 from onemask.model.edits import write_edits
 from onemask.model.models import Model, family_of, identity, load_checkpoint
 from onemask.model.scoring import texts_of
 
 SCORING_TOKENS = 4000
-MOMENT_TOKENS, MOMENT_WINDOW = 100_000, 256
+MOMENT_TOKENS, MOMENT_WINDOW, MOMENT_TOKENS_AT_ONCE = 100_000, 256, 4096
 
 
 def locate(location: str) -> tuple[Path, dict]:
@@ -51,9 +54,8 @@ def method_settings(method: str, hparams: str | None, layers: list[int] | None) 
 
     Raises OnemaskError when the method or a key is unknown, or a key has no value.
     """
-    methods = editing_methods(SHIPPED)
-    if method not in methods:
-        raise OnemaskError(f"a method out of {', '.join(methods)}", method, "Correct --method.")
+    if method not in EDITORS:
+        raise OnemaskError(f"a method out of {', '.join(EDITORS)}", method, "Correct --method.")
     parts = [read_yaml(SHIPPED / "config" / "defaults.yaml")["editing"]]
     if hparams:
         content = read_yaml(Path(hparams))
@@ -61,7 +63,7 @@ def method_settings(method: str, hparams: str | None, layers: list[int] | None) 
             raise OnemaskError(f"keys and values in {hparams}", type(content).__name__, "Correct --hparams.")
         parts.append(content.get("editing", {method: content}))
     if layers:
-        if "layers" in methods[method]["properties"]:
+        if EDITORS[method].several_layers:
             parts.append({method: {"layers": layers}})
         elif len(layers) == 1:
             parts.append({method: {"layer": layers[0]}})
@@ -108,11 +110,10 @@ def second_moments(model: Model, layers: list[int], folder: Path, corpus: str | 
         if available < model.d_mlp:
             raise OnemaskError(f"a text of at least {model.d_mlp:,} tokens", f"{available:,}", "Take a longer --corpus.")
         text = pd.DataFrame({"part": ["statistics"], "text": [corpus]})
-        rows = windows(model.tokenizer, text, "statistics", min(MOMENT_TOKENS, available), min(MOMENT_WINDOW, model.context))
-        progress, checkpoint = Progress(len(rows), "windows"), path.with_suffix(".checkpoint")
-        measured = measure(model, layers, rows, 4096, progress, checkpoint, digest([rows.tolist(), model.info]))
-        write_second_moments(path, measured, {"model": model.info, "versions": installed_versions()})
-        checkpoint.unlink(missing_ok=True)
+        rows = windows(model.tokenizer, text, "statistics", min(MOMENT_TOKENS, available), min(MOMENT_WINDOW, model.n_ctx))
+        with Checkpoint(path.with_suffix(".checkpoint"), digest([rows.tolist(), model.info])) as checkpoint:
+            measured = measure(model, layers, rows, MOMENT_TOKENS_AT_ONCE, checkpoint, Progress(len(rows), "windows"))
+            write_second_moments(path, measured, {"model": model.info, "versions": installed_versions()})
     return read_second_moments([path], model, layers)
 
 
@@ -129,7 +130,8 @@ def edit(given: argparse.Namespace) -> None:
     Interrupted, it goes on where it was when called again in the same way: finished batches lie in `<out>.batches` until then.
     """
     facts = read_own_facts(given.facts)
-    settings, entry = method_settings(given.method, given.hparams, given.layer), editing_methods(SHIPPED)[given.method]
+    settings = method_settings(given.method, given.hparams, given.layer)
+    editor = EDITORS[given.method]
     templates = read_templates(given.templates) if given.templates else None
     corpus = read_corpus(given.corpus) if given.corpus else None
     if Path(given.out).is_dir():
@@ -137,12 +139,12 @@ def edit(given: argparse.Namespace) -> None:
     require_place(Path(given.out))
     location, info = locate(given.model)
     model = load_checkpoint(location, info, given.device, given.dtype)
-    for layer in settings.get("layers") or [settings["layer"]]:
+    for layer in editor.layers(settings):
         model.block(layer)
     texts_of(model, facts)  # raises where a text is too long
     weights = digest(info["sha256"])
     folder = Path(given.second_moments or Path(given.out).parent / f"second_moments-{weights[:8]}")
-    moments = second_moments(model, moment_layers(entry, settings), folder, corpus)
+    moments = second_moments(model, editor.moment_layers(settings), folder, corpus)
     counts = settings.get("templates", [])
     templates = templates or choose(make_templates(model, counts, given.seed), counts)
     source = {
@@ -158,9 +160,10 @@ def edit(given: argparse.Namespace) -> None:
         "versions": installed_versions(),
     }
     moment_hashes = [sha256(folder / moments_file(list(moments)))] if moments else []
-    with Journal.beside(given.out, [source, facts.to_json(), moment_hashes]) as journal:
-        task = Task(model, facts.to_dict("records"), templates, moments, journal, Progress(len(facts), "edits"))
-        table = edits_table(model, facts, edit_facts(task, given.method, settings), entry["together"], SCORING_TOKENS)
+    made_from, callback = [source, facts.to_json(), moment_hashes], Progress(len(facts), "edits")
+    with Work(SCORING_TOKENS, Journal.beside(given.out, made_from), callback) as work:
+        task = Task(model, facts.to_dict("records"), templates, moments, work)
+        table = edits_table(model, facts, edit_facts(task, given.method, settings), editor.joint, SCORING_TOKENS)
         write_table(given.out, EDITS, table, source)
     print(success_by_fact(facts, table))
 
@@ -205,6 +208,6 @@ def apply(location: str, edits: Path, remove: list[int], out: Path) -> None:
     with replacing_folder(out) as scratch:
         model.network.save_pretrained(scratch)
         model.tokenizer.save_pretrained(scratch)
-    count, alone = table["case_id"].nunique(), not table["together"].iloc[0]
-    note = " (each was made on its own; together they may disturb each other)" if alone and count > 1 else ""
+    count, single = table["case_id"].nunique(), not table["joint"].iloc[0]
+    note = " (each was made on its own; together they may disturb each other)" if single and count > 1 else ""
     print(f"{count} edits in layers {sorted(table['layer'].unique().tolist())} written to {out}{note}")

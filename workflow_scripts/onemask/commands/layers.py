@@ -4,6 +4,7 @@ from onemask.commands.edit import locate
 from onemask.config.load import SHIPPED
 from onemask.data.counterfact import embedded_facts
 from onemask.data.user_facts import read_own_facts
+from onemask.io.batching import Work
 from onemask.io.progress import Progress
 from onemask.measuring.key_energy import by_layer
 from onemask.model.models import load_checkpoint
@@ -21,6 +22,6 @@ def layers(location: str, path: str | None, device: str, dtype: str) -> str:
     facts = read_own_facts(path) if path else embedded_facts(embedded / "facts.csv", embedded / "relations.csv", seed=0)
     folder, info = locate(location)
     model = load_checkpoint(folder, info, device, dtype)
-    table = by_layer(model, facts, progress=Progress(facts["subject"].nunique(), "subjects"))
+    table = by_layer(model, facts, Work(callback=Progress(facts["subject"].nunique(), "subjects")))
     shown = table[["layer", "common_energy", "cosine"]].to_string(index=False, float_format=lambda value: f"{value:.2f}")
     return f"{shown}\n{table['subjects'].iloc[0]} subjects. {ADVICE}"

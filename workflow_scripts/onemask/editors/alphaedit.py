@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from onemask.editors.base import Edited, Task
-from onemask.editors.memit import SpreadSettings, edit_together, in_span
+from onemask.editors.memit import Keys, SpreadSettings, edit_jointly, in_span
 from onemask.editors.second_moment import SecondMoment
 from onemask.io.errors import OnemaskError
 
@@ -22,8 +23,10 @@ class Settings(SpreadSettings):
     l2: float
 
 
-def null_space_projection(moment: SecondMoment, threshold: float, device: torch.device | str = "cpu") -> Tensor:
-    """P = V V^T (d_mlp, d_mlp), float64, of the eigenvectors V of C whose eigenvalues are below `threshold`.
+def null_space_projection(
+    moment: SecondMoment, threshold: float, device: torch.device | str = "cpu"
+) -> Float[Tensor, "d_mlp d_mlp"]:
+    """P = V V^T, float64, of the eigenvectors V of C whose eigenvalues are below `threshold`.
 
     Raises OnemaskError when there is none, or nothing else.
     """
@@ -39,10 +42,10 @@ def null_space_projection(moment: SecondMoment, threshold: float, device: torch.
     return basis @ basis.T
 
 
-def projected_keys(keys: Tensor, projection: Tensor, l2: float) -> Tensor:
+def projected_keys(keys: Keys, projection: Float[Tensor, "d_mlp d_mlp"], l2: float) -> Keys:
     """A = (P K K^T + l2 I)^-1 P K = P K (K^T P K + l2 I)^-1, so that T A^T changes nothing outside the null space.
 
-    keys, A: (d_mlp, N), float64. (Equation 14 of the paper for the first batch: no keys of earlier edits yet.)
+    (Equation 14 of the paper for the first batch: no keys of earlier edits yet.)
     """
     return in_span(keys, projection.to(keys.device) @ keys, l2)
 
@@ -51,4 +54,4 @@ def edit(task: Task, settings: Settings) -> Edited:
     """All facts in one edit of `layers`, as `memit.edit`."""
     threshold, device = settings.null_space_threshold, task.model.device
     projections = {layer: null_space_projection(task.moments[layer], threshold, device) for layer in settings.layers}
-    return edit_together(task, settings, lambda keys, moment: projected_keys(keys, projections[moment.layer], settings.l2))
+    return edit_jointly(task, settings, lambda keys, moment: projected_keys(keys, projections[moment.layer], settings.l2))

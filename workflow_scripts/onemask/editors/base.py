@@ -4,14 +4,15 @@
 `edit(task, settings) -> Edited`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from onemask.editors.second_moment import SecondMoment
-from onemask.io.batching import Journal
+from onemask.io.batching import Work
 from onemask.model.edits import FactoredEdits
 from onemask.model.models import Model
 
@@ -21,41 +22,40 @@ class Task:
     """The facts to edit and all that an editor may use.
 
     facts: dicts with prompt (holding "{}"), subject, target_true, target_new. templates: context templates, the first is "{}".
-    moments: second moments by layer, where the method needs them. journal: keeps finished batches. progress: told the number
-    of facts done after each batch.
+    moments: second moments by layer, where the method needs them. work: the journal and callback of the batches, whose size is
+    the method's own setting.
     """
 
     model: Model
     facts: list[dict]
     templates: list[str]
     moments: Mapping[int, SecondMoment] = field(default_factory=dict)
-    journal: Journal = field(default_factory=Journal)
-    progress: Callable[[int], None] = lambda done: None
+    work: Work = field(default_factory=Work)
 
 
 @dataclass(frozen=True)
 class Edited:
     """An editor's result, everything in the order of the facts.
 
-    layers: the edits of each edited layer. trace: loss at each step, (facts, steps), NaN behind an edit's last.
-    delta_norm: (facts,), norm of what was optimised. failed: (facts,), true where no finite edit was found; its factors are
-    zero. truncation: (facts,), relative Frobenius error of the factors where the update was of higher rank, else 0.
+    layers: the edits of each edited layer. trace: loss at each step, NaN behind an edit's last. delta_norm: norm of what was
+    optimised. failed: true where no finite edit was found; its factors are zero. truncation: relative Frobenius error of the
+    factors where the update was of higher rank, else 0.
     """
 
     layers: list[FactoredEdits]
-    trace: Tensor
-    delta_norm: Tensor
-    failed: Tensor
-    truncation: Tensor | None = None
+    trace: Float[Tensor, "facts steps"]
+    delta_norm: Float[Tensor, " facts"]
+    failed: Bool[Tensor, " facts"]
+    truncation: Float[Tensor, " facts"] | None = None
 
     @property
-    def steps(self) -> Tensor:
-        """Number of losses computed, (facts,)."""
+    def steps(self) -> Int[Tensor, " facts"]:
+        """Number of losses computed."""
         return (~self.trace.isnan()).sum(1)
 
     @property
-    def loss(self) -> Tensor:
-        """The last loss, (facts,); NaN where there is none."""
+    def loss(self) -> Float[Tensor, " facts"]:
+        """The last loss; NaN where there is none."""
         last = (self.steps - 1).clamp(min=0)
         return self.trace.gather(1, last[:, None])[:, 0]
 
@@ -66,6 +66,6 @@ def require_definite(moments: Iterable[SecondMoment]) -> None:
         _ = moment.cholesky
 
 
-def without_failed(failed: Tensor, *factors: Tensor) -> list[Tensor]:
-    """Factors (facts, ...) with zeros where the edit failed."""
+def without_failed(failed: Bool[Tensor, " facts"], *factors: Float[Tensor, "facts ..."]) -> list[Tensor]:
+    """Factors with zeros where the edit failed."""
     return [torch.where(failed.view(-1, *[1] * (part.dim() - 1)), torch.zeros_like(part), part) for part in factors]

@@ -12,10 +12,11 @@ only where it is read.
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from onemask.io.errors import OnemaskError
-from onemask.model.forward import KeysValues, KeyValueCache, at_least_float32, causal_mask, embed, logits_at, run_blocks
+from onemask.model.forward import KV, KVCache, at_least_float32, causal_mask, embed, logits_at, run_blocks
 from onemask.model.models import Model
 from onemask.model.tokens import encode_target, encode_with_subject, pad
 
@@ -66,8 +67,8 @@ def fact_texts(model: Model, fact: dict, templates: list[str]) -> Texts:
     kl_ids, kl_lookup = encode_with_subject(model.tokenizer, "{} is a", fact["subject"])
     ids = [*(ids + target[:-1] for ids, _ in pairs), kl_ids[: kl_lookup + 1]]
     longest = max(map(len, ids))
-    if longest > model.context:
-        expected = f"texts about {fact['subject']!r} of at most {model.context} tokens"
+    if longest > model.n_ctx:
+        expected = f"texts about {fact['subject']!r} of at most {model.n_ctx} tokens"
         raise OnemaskError(expected, f"{longest}", "Shorten the prompt, or the templates.")
     return Texts(ids, [*(at for _, at in pairs), kl_lookup], target)
 
@@ -78,10 +79,10 @@ def text_groups(texts: list[Texts], budget: int) -> list[list[int]]:
     order = sorted(range(len(texts)), key=lambda i: (-texts[i].suffix, -longest[i], i))
     groups: list[list[int]] = []
     for index in order:
-        together = [*groups[-1], index] if groups else []
-        rows = len(texts[index].ids) * len(together)
+        group = [*groups[-1], index] if groups else []
+        rows = len(texts[index].ids) * len(group)
         same = bool(groups) and texts[groups[-1][0]].suffix == texts[index].suffix
-        if same and rows * max(longest[i] for i in together) <= budget:
+        if same and rows * max(longest[i] for i in group) <= budget:
             groups[-1].append(index)
         else:
             groups.append([index])
@@ -92,16 +93,16 @@ def text_groups(texts: list[Texts], budget: int) -> list[list[int]]:
 class Suffixes:
     """Texts from their lookup positions on, behind the edited layer's block; nothing in it depends on `delta`.
 
-    hidden: residual stream, (rows, length, d_model). cache: keys and values of what comes before, right-aligned, by layer.
-    valid: (rows, prefix), true where the cache holds a token. positions: (rows, length).
+    hidden: residual stream. cache: keys and values of the prefixes, right-aligned, by layer. valid: true where the cache holds a
+    token.
     """
 
-    hidden: Tensor
-    cache: KeysValues
-    valid: Tensor
-    positions: Tensor
+    hidden: Float[Tensor, "rows length d_model"]
+    cache: KV
+    valid: Bool[Tensor, "rows prefix"]
+    positions: Int[Tensor, "rows length"]
 
-    def __getitem__(self, rows: Tensor) -> "Suffixes":
+    def __getitem__(self, rows: Int[Tensor, " some"]) -> "Suffixes":
         cache = {layer: (keys[rows], values[rows]) for layer, (keys, values) in self.cache.items()}
         return Suffixes(self.hidden[rows], cache, self.valid[rows], self.positions[rows])
 
@@ -110,38 +111,37 @@ class Suffixes:
 class Batch:
     """What the steps of several facts need. rows: fact-major, `per_fact` each, the templates' texts and then the KL text.
 
-    key, value: input and output of W at the lookup position of every template, (facts, templates, d).
-    target_rows, target_positions, target_ids: where a target's token is read, (targets,); target_weight: 1 / (templates x
-    tokens of the target).
+    key, value: input and output of W at the lookup position of every template. target_rows, target_positions, target_ids: where
+    a target's token is read; target_weight: 1 / (templates x tokens of the target).
     """
 
     rows: Suffixes
-    key: Tensor
-    value: Tensor
-    target_rows: Tensor
-    target_positions: Tensor
-    target_ids: Tensor
-    target_weight: Tensor
+    key: Float[Tensor, "facts templates d_mlp"]
+    value: Float[Tensor, "facts templates d_model"]
+    target_rows: Int[Tensor, " reads"]
+    target_positions: Int[Tensor, " reads"]
+    target_ids: Int[Tensor, " reads"]
+    target_weight: Float[Tensor, " reads"]
 
     @property
     def per_fact(self) -> int:
         return self.key.shape[1] + 1
 
     @property
-    def block_output(self) -> Tensor:
-        """Residual stream behind the edited block at the lookup position of the first template, (facts, d_model)."""
+    def block_output(self) -> Float[Tensor, "facts d_model"]:
+        """Residual stream behind the edited block at the lookup position of the first template."""
         return at_least_float32(self.rows.hidden[:: self.per_fact, 0])
 
 
 @dataclass(frozen=True)
-class Beginnings:
-    """The tokens with which each text begins whatever the fact: keys and values in every layer, right-aligned.
+class Prefixes:
+    """The tokens with which each of a fact's texts begins whatever the fact: keys and values in every layer, right-aligned.
 
-    cache: (texts a fact, heads, longest, d_head) by layer, empty where nothing is shared. lengths: (texts a fact,).
+    cache: a row a text, empty where nothing is shared.
     """
 
-    cache: KeysValues
-    lengths: Tensor
+    cache: KV
+    lengths: Int[Tensor, " texts_a_fact"]
 
     @property
     def longest(self) -> int:
@@ -149,7 +149,7 @@ class Beginnings:
 
 
 @torch.no_grad()
-def shared_beginnings(model: Model, texts: list[Texts]) -> Beginnings:
+def shared_prefixes(model: Model, texts: list[Texts]) -> Prefixes:
     """Run what all facts' texts under the same template have in common before any subject's last token."""
     shared = []
     for t in range(len(texts[0].ids)):
@@ -157,16 +157,16 @@ def shared_beginnings(model: Model, texts: list[Texts]) -> Beginnings:
         shared.append(next((n for n in range(limit) if any(fact.ids[t][n] != first[n] for fact in texts)), limit))
     lengths = torch.tensor(shared, device=model.device)
     if not any(shared):
-        return Beginnings({}, lengths)
+        return Prefixes({}, lengths)
     # an empty row would attend to nothing: it keeps one token, which its length hides from those who read it
     tokens = pad([texts[0].ids[t][: max(1, n)] for t, n in enumerate(shared)])
     ids, positions = tokens.ids.to(model.device), torch.arange(tokens.ids.shape[1], device=model.device)[None]
-    cache = KeyValueCache({}, record=range(model.layers))
-    run_blocks(model, embed(model, ids), range(model.layers), causal_mask(lengths, ids.shape[1]), positions, cache)
-    return Beginnings(_right_aligned(cache.recorded, lengths, max(shared)), lengths)
+    cache = KVCache({}, record=range(model.n_layers))
+    run_blocks(model, embed(model, ids), range(model.n_layers), causal_mask(lengths, ids.shape[1]), positions, cache)
+    return Prefixes(_right_aligned(cache.recorded, lengths, max(shared)), lengths)
 
 
-def _right_aligned(cache: KeysValues, ends: Tensor, longest: int) -> KeysValues:
+def _right_aligned(cache: KV, ends: Int[Tensor, " rows"], longest: int) -> KV:
     """The `longest` entries of each row that end before entry ends[i]; what there is not of them is left to a mask."""
     index = (torch.arange(longest, device=ends.device)[None] - (longest - ends[:, None])).clamp(min=0)
 
@@ -176,35 +176,35 @@ def _right_aligned(cache: KeysValues, ends: Tensor, longest: int) -> KeysValues:
     return {layer: (gathered(keys), gathered(values)) for layer, (keys, values) in cache.items()}
 
 
-def cut_at_lookup(
-    model: Model, layer: int, rows: list[list[int]], lookups: list[int], beginnings: Beginnings
-) -> tuple[Suffixes, Tensor, Tensor]:
-    """One forward pass; the suffixes, and input and output of W at the lookup positions, (rows, d).
+def run_to_lookup(
+    model: Model, layer: int, rows: list[list[int]], lookups: list[int], prefixes: Prefixes
+) -> tuple[Suffixes, Float[Tensor, "rows d_mlp"], Float[Tensor, "rows d_model"]]:
+    """One forward pass; the suffixes, and input and output of W at the lookup positions.
 
-    Row i begins as text i % texts of `beginnings` does; only what comes behind is run.
+    Row i begins as text i % texts of `prefixes` does; only what comes behind is run.
     """
     device, every = model.device, torch.arange(len(rows), device=model.device)
-    template = every % len(beginnings.lengths)
-    known = beginnings.lengths[template]
+    template = every % len(prefixes.lengths)
+    known = prefixes.lengths[template]
     tokens = pad([row[start:] for row, start in zip(rows, known.tolist(), strict=True)])
     ids, lengths = tokens.ids.to(device), tokens.lengths.to(device)
     lookup = torch.tensor(lookups, device=device) - known
-    start = beginnings.longest if beginnings.cache else 0
+    start = prefixes.longest if prefixes.cache else 0
     positions = known[:, None] + torch.arange(ids.shape[1], device=device)
-    seen_before = torch.arange(start, device=device)[None] >= start - known[:, None]
-    cache = KeyValueCache(beginnings.cache, template, record=range(layer + 1, model.layers))
-    seen = {}
-    mask = causal_mask(lengths, ids.shape[1], seen_before)
+    valid_prefix = torch.arange(start, device=device)[None] >= start - known[:, None]
+    cache = KVCache(prefixes.cache, template, record=range(layer + 1, model.n_layers))
+    at_lookup = {}
+    mask = causal_mask(lengths, ids.shape[1], valid_prefix)
     with model.matrix(layer).register_forward_hook(
-        lambda _, args, out: seen.update(key=args[0][every, lookup], value=out[every, lookup])
+        lambda _, args, out: at_lookup.update(key=args[0][every, lookup], value=out[every, lookup])
     ):
         hidden = run_blocks(model, embed(model, ids, positions), range(layer + 1), mask, positions, cache)
     before, length = int(lookup.max()), int((lengths - lookup).max())
-    kept = beginnings.cache
+    kept = prefixes.cache
     if before > 0:
-        mask = causal_mask(lengths, before, seen_before)
+        mask = causal_mask(lengths, before, valid_prefix)
         # of the last block only keys and values are needed
-        run_blocks(model, hidden[:, :before], range(layer + 1, model.layers), mask, positions[:, :before], cache)
+        run_blocks(model, hidden[:, :before], range(layer + 1, model.n_layers), mask, positions[:, :before], cache)
         kept = cache.recorded
     else:
         kept = {at: (keys[template], values[template]) for at, (keys, values) in kept.items() if at > layer}
@@ -212,15 +212,15 @@ def cut_at_lookup(
     prefix = int((known + lookup).max())
     valid = torch.arange(prefix, device=device)[None] >= prefix - (known + lookup)[:, None]
     aligned = _right_aligned(kept, start + lookup, prefix)
-    return Suffixes(hidden[every[:, None], at], aligned, valid, positions.gather(1, at)), seen["key"], seen["value"]
+    return Suffixes(hidden[every[:, None], at], aligned, valid, positions.gather(1, at)), at_lookup["key"], at_lookup["value"]
 
 
 @torch.no_grad()
-def prepare(model: Model, layer: int, texts: list[Texts], beginnings: Beginnings) -> Batch:
+def prepare(model: Model, layer: int, texts: list[Texts], prefixes: Prefixes) -> Batch:
     """Everything about a batch of facts that the steps do not change."""
     per_fact, facts = len(texts[0].ids), len(texts)
     rows, lookups = [ids for fact in texts for ids in fact.ids], [at for fact in texts for at in fact.lookup]
-    suffixes, key, value = cut_at_lookup(model, layer, rows, lookups, beginnings)
+    suffixes, key, value = run_to_lookup(model, layer, rows, lookups, prefixes)
     reads = [
         (i * per_fact + t, len(ids) - len(fact.target) + n - lookup, token, 1 / ((per_fact - 1) * len(fact.target)))
         for i, fact in enumerate(texts)
@@ -233,7 +233,7 @@ def prepare(model: Model, layer: int, texts: list[Texts], beginnings: Beginnings
     return Batch(suffixes, key, value, *torch.tensor(places, device=model.device).T, weights)
 
 
-def select(batch: Batch, facts: Tensor) -> Batch:
+def select(batch: Batch, facts: Int[Tensor, " some"]) -> Batch:
     """The part of a batch that belongs to `facts` (ascending indices)."""
     rows = (facts[:, None] * batch.per_fact + torch.arange(batch.per_fact, device=facts.device)).flatten()
     new_row = torch.full((len(batch.rows.hidden),), -1, device=facts.device)
@@ -250,25 +250,43 @@ def select(batch: Batch, facts: Tensor) -> Batch:
     )
 
 
-def losses(model: Model, batch: Batch, delta: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-    """NLL of the new object, (facts,), and log-probabilities at the KL text's lookup position, (facts, vocabulary)."""
+def losses(
+    model: Model, batch: Batch, delta: Float[Tensor, "facts d_model"], layer: int
+) -> tuple[Float[Tensor, " facts"], Float[Tensor, "facts d_vocab"]]:
+    """NLL of the new object, and log-probabilities at the KL text's lookup position."""
     rows, per_fact = batch.rows, batch.per_fact
     moved = rows.hidden[:, :1] + delta.repeat_interleave(per_fact, 0)[:, None]
     hidden = torch.cat([moved.to(rows.hidden.dtype), rows.hidden[:, 1:]], dim=1)
     mask = causal_mask(rows.positions[:, 0], hidden.shape[1], rows.valid)
-    hidden = run_blocks(model, hidden, range(layer + 1, model.layers), mask, rows.positions, KeyValueCache(rows.cache))
+    hidden = run_blocks(model, hidden, range(layer + 1, model.n_layers), mask, rows.positions, KVCache(rows.cache))
     read, at_kl = hidden[batch.target_rows, batch.target_positions], hidden[per_fact - 1 :: per_fact, 0]
     log_probs = logits_at(model, torch.cat([read, at_kl])).log_softmax(-1)
-    chosen = log_probs[: len(read)].gather(1, batch.target_ids[:, None])[:, 0] * batch.target_weight
-    nll = -chosen.new_zeros(len(delta)).index_add(0, batch.target_rows // per_fact, chosen)
+    logp = log_probs[: len(read)].gather(1, batch.target_ids[:, None])[:, 0] * batch.target_weight
+    nll = -logp.new_zeros(len(delta)).index_add(0, batch.target_rows // per_fact, logp)
     return nll, log_probs[len(read) :]
 
 
-@torch.enable_grad()
-def optimise(model: Model, batch: Batch, initial: Tensor, layer: int, settings: DeltaSettings) -> dict[str, Tensor]:
-    """`delta` (facts, d_model), its `trace` of losses (facts, steps; NaN behind the last), and `failed` (facts,).
+@dataclass(frozen=True)
+class Optimised:
+    """The vector delta of each fact. trace: losses by step, NaN behind the last. failed: where a loss was not finite."""
 
-    initial: the vector that delta is added to at the first template, (facts, d_model); |initial| bounds and scales |delta|.
+    delta: Float[Tensor, "facts d_model"]
+    trace: Float[Tensor, "facts steps"]
+    failed: Bool[Tensor, " facts"]
+
+    @property
+    def columns(self) -> dict[str, Tensor]:
+        """What an editor keeps of it beside its own result."""
+        return {"norm": self.delta.norm(dim=1), "trace": self.trace, "failed": self.failed}
+
+
+@torch.enable_grad()
+def optimise(
+    model: Model, batch: Batch, initial: Float[Tensor, "facts d_model"], layer: int, settings: DeltaSettings
+) -> Optimised:
+    """Minimise the NLL of each fact's new object over its delta, as `settings` say.
+
+    initial: the vector that delta is added to at the first template; |initial| bounds and scales |delta|.
     A fact stops as soon as its loss falls below the threshold, or fails as soon as its loss is not finite, and then leaves
     the batch; the others go on unaffected. (EasyEdit: `compute_v`, `compute_z`.)
     """
@@ -277,7 +295,7 @@ def optimise(model: Model, batch: Batch, initial: Tensor, layer: int, settings: 
     bound = settings.clamp_norm_factor * initial_norm[:, None]
     delta = torch.zeros_like(initial, requires_grad=True)
     optimiser = torch.optim.Adam([delta], lr=settings.lr, foreach=False)
-    found = torch.zeros_like(delta, requires_grad=False)
+    final = torch.zeros_like(delta, requires_grad=False)
     trace = torch.full((facts, settings.steps), torch.nan, dtype=torch.float64)
     failed = torch.zeros(facts, dtype=torch.bool)
     active, reference = torch.arange(facts, device=model.device), None
@@ -288,11 +306,11 @@ def optimise(model: Model, batch: Batch, initial: Tensor, layer: int, settings: 
         divergence = (now.exp() * (now - reference)).sum(1)
         decay = settings.weight_decay * delta[active].norm(dim=1) / initial_norm[active] ** 2
         loss = nll + settings.kl_factor * divergence + decay
-        seen, at = loss.detach(), active.cpu()
-        broken = ~torch.isfinite(seen)
-        trace[at, step], failed[at] = seen.cpu().double(), broken.cpu()
-        ends = (seen < settings.loss_threshold) | broken | (step + 1 == settings.steps)
-        found[active[ends]] = delta.detach()[active[ends]]
+        value, at = loss.detach(), active.cpu()
+        broken = ~torch.isfinite(value)
+        trace[at, step], failed[at] = value.cpu().double(), broken.cpu()
+        ends = (value < settings.loss_threshold) | broken | (step + 1 == settings.steps)
+        final[active[ends]] = delta.detach()[active[ends]]
         if ends.all():
             break
         optimiser.zero_grad()
@@ -304,5 +322,5 @@ def optimise(model: Model, batch: Batch, initial: Tensor, layer: int, settings: 
         if ends.any():
             stay = torch.nonzero(~ends)[:, 0]
             batch, active, reference = select(batch, stay), active[stay], reference[stay]
-    failed |= ~torch.isfinite(found).all(1).cpu()
-    return {"delta": found, "trace": trace, "failed": failed}
+    failed |= ~torch.isfinite(final).all(1).cpu()
+    return Optimised(final, trace, failed)

@@ -23,6 +23,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -37,21 +38,26 @@ THRESHOLD = 0.05  # the loss below which EasyEdit stops, a number in its code
 
 @dataclasses.dataclass(frozen=True)
 class Factors:
-    """u (N, d_mlp), r (N, d_model) float32 (float64 of a float64 model) on CPU of one layer: dW = sum_i outer(r_i, u_i)."""
+    """float32 (float64 of a float64 model) on the CPU, of one layer: dW = sum_i outer(r_i, u_i)."""
 
     layer: int
-    u: Tensor
-    r: Tensor
+    u: Float[Tensor, "facts d_mlp"]
+    r: Float[Tensor, "facts d_model"]
 
 
 def rome_factors(
-    model: Model, fact: dict, templates: list[str], settings, moment: Tensor | None = None, location: str | None = None
+    model: Model,
+    fact: dict,
+    templates: list[str],
+    settings,
+    moment: Float[Tensor, "d_mlp d_mlp"] | None = None,
+    location: str | None = None,
 ) -> tuple[Factors, list[float]]:
-    """One fact's edit by EasyEdit's `execute_rome`: its factors (N = 1) and its losses, to three decimals.
+    """One fact's edit by EasyEdit's `execute_rome`: its factors (of one fact) and its losses, to three decimals.
 
-    fact: prompt (with "{}"), subject, target_new. templates: the first must be "{}". settings: layer, steps, lr,
-    weight_decay, kl_factor, clamp_norm_factor, loss_threshold, mom2_adjustment. moment: C of the layer, (d_mlp, d_mlp),
-    needed for mom2_adjustment. location: a checkout's folder; None for the installed wheel.
+    fact: prompt (with "{}"), subject, target_new. templates: the first must be "{}". settings: layer, steps, lr, weight_decay,
+    kl_factor, clamp_norm_factor, loss_threshold, mom2_adjustment. moment: C of the layer, needed for mom2_adjustment. location:
+    a checkout's folder; None for the installed wheel.
 
     Raises OnemaskError when EasyEdit or one of its imports is missing, or it cannot be run with such arguments.
     """
@@ -70,21 +76,26 @@ def rome_factors(
         with (
             _replaced(easyedit.rome, CONTEXT_TEMPLATES_CACHE=list(templates)),
             _replaced(easyedit.compute_u, get_inv_cov=inverse),
-            contextlib.redirect_stdout(io.StringIO()) as said,
+            contextlib.redirect_stdout(io.StringIO()) as printed,
         ):
             deltas = easyedit.rome.execute_rome(model.network, model.tokenizer, _request(fact), hparams)
     ((u, r),) = deltas.values()
-    return Factors(settings.layer, _rows(model, u[:, None]), _rows(model, r[:, None])), _trace(said.getvalue())
+    return Factors(settings.layer, _rows(model, u[:, None]), _rows(model, r[:, None])), _trace(printed.getvalue())
 
 
 def memit_factors(
-    model: Model, facts: list[dict], templates: list[str], settings, moments: dict[int, Tensor], location: str | None = None
+    model: Model,
+    facts: list[dict],
+    templates: list[str],
+    settings,
+    moments: dict[int, Float[Tensor, "d_mlp d_mlp"]],
+    location: str | None = None,
 ) -> tuple[list[Factors], list[list[float]]]:
     """All facts' joint edit by EasyEdit's `execute_memit`: factors of each layer of settings.layers, losses of each fact.
 
     u are its `adj_k`, r its residuals divided by the number of layers left. facts, templates, location: as for
     `rome_factors`. settings: layers, steps, lr, weight_decay, kl_factor, clamp_norm_factor, loss_threshold,
-    mom2_update_weight. moments: C of each layer, (d_mlp, d_mlp).
+    mom2_update_weight. moments: C of each layer.
 
     Raises OnemaskError when EasyEdit or one of its imports is missing, or it cannot be run with such arguments.
     """
@@ -103,9 +114,9 @@ def memit_factors(
         compute_z = easyedit.memit.compute_z
 
         def traced(*args, **kwargs):
-            with contextlib.redirect_stdout(io.StringIO()) as said:
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
                 z = compute_z(*args, **kwargs)
-            traces.append(_trace(said.getvalue()))
+            traces.append(_trace(printed.getvalue()))
             return z
 
         def moment(network, tokenizer, name: str, *_, **__) -> Tensor:
@@ -123,9 +134,9 @@ def memit_factors(
     return parts, traces
 
 
-def _rows(model: Model, columns: Tensor) -> Tensor:
-    """(d, N) of any precision and device as (N, d)."""
-    return columns.detach().T.to("cpu", at_least_float32(model.head.weight[:0]).dtype).contiguous()
+def _rows(model: Model, columns: Float[Tensor, "d facts"]) -> Float[Tensor, "facts d"]:
+    """Columns of any precision and device as rows on the CPU."""
+    return columns.detach().T.to("cpu", at_least_float32(model.unembed.weight[:0]).dtype).contiguous()
 
 
 def _check(settings, templates: list[str]) -> None:
@@ -148,9 +159,9 @@ def _request(fact: dict) -> dict:
     }
 
 
-def _trace(said: str) -> list[float]:
+def _trace(printed: str) -> list[float]:
     """The losses in what EasyEdit printed about one optimisation; OnemaskError when it printed none."""
-    losses = [float(line.split()[1]) for line in said.splitlines() if line.startswith("loss ")]
+    losses = [float(line.split()[1]) for line in printed.splitlines() if line.startswith("loss ")]
     if not losses:
         raise OnemaskError('lines that begin with "loss " from EasyEdit', "none", f"Use the version that is known: {WHEEL}.")
     return losses
@@ -160,13 +171,13 @@ def _known(model: Model, settings, layers: list[int]) -> dict[str, Any]:
     """EasyEdit's hyperparameters by their names there, of both methods and of all its versions known to us."""
     family = model.family
     # It looks parameters up in named_parameters(), which lists a head tied to the embedding under the embedding's name only.
-    head = next(name for name, parameter in model.network.named_parameters() if parameter is model.head.weight)
+    head = next(name for name, parameter in model.network.named_parameters() if parameter is model.unembed.weight)
     return {
         "layers": layers,
         "fact_token": "subject_last",
         "v_num_grad_steps": settings.steps,
         "v_lr": settings.lr,
-        "v_loss_layer": model.layers - 1,
+        "v_loss_layer": model.n_layers - 1,
         "v_weight_decay": settings.weight_decay,
         "clamp_norm_factor": settings.clamp_norm_factor,
         "kl_factor": settings.kl_factor,
@@ -186,15 +197,15 @@ def _known(model: Model, settings, layers: list[int]) -> dict[str, Any]:
 def _hyperparameters(kind, known: dict):
     """An instance of EasyEdit's dataclass `kind`: what is known by name, None for other fields without a default."""
     fields = dataclasses.fields(kind)
-    given = {field.name: known[field.name] for field in fields if field.name in known}
+    arguments = {field.name: known[field.name] for field in fields if field.name in known}
     missing = dataclasses.MISSING
     needed = [field.name for field in fields if field.default is missing and field.default_factory is missing]
-    return kind(**dict.fromkeys(needed) | given)
+    return kind(**dict.fromkeys(needed) | arguments)
 
 
 @contextlib.contextmanager
 def _adapted(model: Model, layers: list[int], location: str | None) -> Generator[SimpleNamespace, None, None]:
-    """Within the block EasyEdit is imported and finds the model, its tokenizer and its device as it wants them."""
+    """Within the block EasyEdit is imported and finds the model, its tokenizer and its device as it needs them."""
     with contextlib.ExitStack() as stack:
         easyedit = stack.enter_context(_imported(location))
         stack.enter_context(_kept(model, layers))
@@ -213,15 +224,15 @@ def _package_folder(location: str | None) -> Path:
     if location is None:
         spec = importlib.util.find_spec("easyeditor")
         folders = [Path(folder) for folder in (spec.submodule_search_locations if spec else None) or []]
-        wanted, where = "EasyEdit", "this environment"
+        expected, where = "EasyEdit", "this environment"
     else:
         folders = [Path(location) / "easyeditor"]
-        wanted, where = "a checkout of EasyEdit", str(location)
+        expected, where = "a checkout of EasyEdit", str(location)
     for folder in folders:
         if (folder / "models" / "rome").is_dir() and (folder / "models" / "memit").is_dir():
             return folder.resolve()
     advice = f"`pip install --no-deps {WHEEL}`, or give the path of a checkout."
-    raise OnemaskError(wanted, f"no easyeditor/models/{{rome,memit}} in {where}", advice)
+    raise OnemaskError(expected, f"no easyeditor/models/{{rome,memit}} in {where}", advice)
 
 
 def _light_package(name: str, folder: Path) -> ModuleType:

@@ -5,10 +5,8 @@ Its layers, keys, targets z and spreading are MEMIT's; only the solution of a la
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from onemask.editors.base import Edited, Task, require_definite
-from onemask.editors.memit import SpreadSettings, edit_together, in_span
+from onemask.editors.memit import Keys, SpreadSettings, edit_jointly, in_span
 from onemask.editors.second_moment import SecondMoment
 
 
@@ -24,10 +22,10 @@ class Settings(SpreadSettings):
     emmet_lambda: float
 
 
-def constrained_keys(keys: Tensor, moment: SecondMoment, weight: float, emmet_lambda: float) -> Tensor:
+def constrained_keys(keys: Keys, moment: SecondMoment, weight: float, emmet_lambda: float) -> Keys:
     """A = C^-1 K (K^T C^-1 K)^-1, so that (W + T A^T) K = W K + T: the constraint holds exactly while C's keys move least.
 
-    keys, A: (d_mlp, N), float64; C is `weight` times the second moment. With several facts, emmet_lambda I is added to the
+    C is `weight` times the second moment. With several facts, emmet_lambda I is added to the
     inner matrix, which near duplicates would make singular; the constraint then holds nearly (as in the authors' code).
     """
     return in_span(keys, moment.solve(keys) / weight, emmet_lambda if keys.shape[1] > 1 else 0.0)
@@ -37,4 +35,4 @@ def edit(task: Task, settings: Settings) -> Edited:
     """All facts in one edit of `layers`, as `memit.edit`."""
     require_definite(task.moments.values())
     weight, lam = settings.mom2_update_weight, settings.emmet_lambda
-    return edit_together(task, settings, lambda keys, moment: constrained_keys(keys, moment, weight, lam))
+    return edit_jointly(task, settings, lambda keys, moment: constrained_keys(keys, moment, weight, lam))

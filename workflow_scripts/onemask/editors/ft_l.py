@@ -8,14 +8,17 @@ scored (the baseline's code reads all of them at the prompt's last token).
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from onemask.editors.base import Edited, Task, without_failed
 from onemask.io.batching import run_batches
 from onemask.model.edits import FactoredEdits
-from onemask.model.forward import Cut, at_least_float32, finish_at, logits_at, split_at
+from onemask.model.forward import LayerInput, at_least_float32, finish_at, logits_at, run_to
 from onemask.model.models import Model
 from onemask.model.tokens import batches, encode, encode_target, pad
+
+Change = Float[Tensor, "facts d_model d_mlp"]  # of W, by fact
 
 
 @dataclass(frozen=True)
@@ -33,47 +36,49 @@ class Settings:
 
 @dataclass(frozen=True)
 class Targets:
-    """Prompts with the new object (all but its last token), cut at W, and where its tokens are read: (reads,)."""
+    """Prompts with the new object (all but its last token) at the edited layer, and where its tokens are read."""
 
-    cut: Cut
-    rows: Tensor
-    positions: Tensor
-    ids: Tensor
-    weight: Tensor
+    at_layer: LayerInput
+    rows: Int[Tensor, " reads"]
+    positions: Int[Tensor, " reads"]
+    ids: Int[Tensor, " reads"]
+    weight: Float[Tensor, " reads"]
 
 
 def prepare(model: Model, layer: int, prompts: list[list[int]], targets: list[list[int]]) -> Targets:
     """Everything that does not change while W does."""
-    cut = split_at(model, layer, pad([prompt + target[:-1] for prompt, target in zip(prompts, targets, strict=True)]))
+    at_layer = run_to(model, layer, pad([prompt + target[:-1] for prompt, target in zip(prompts, targets, strict=True)]))
     reads = [
         (i, len(prompt) - 1 + n, token, 1 / len(target))
         for i, (prompt, target) in enumerate(zip(prompts, targets, strict=True))
         for n, token in enumerate(target)
     ]
     rows, positions, ids = torch.tensor([read[:3] for read in reads], device=model.device).T
-    weight = torch.tensor([read[3] for read in reads], device=model.device, dtype=at_least_float32(cut.base[:0]).dtype)
-    return Targets(cut, rows, positions, ids, weight)
+    weight = torch.tensor([read[3] for read in reads], device=model.device, dtype=at_least_float32(at_layer.base[:0]).dtype)
+    return Targets(at_layer, rows, positions, ids, weight)
 
 
-def losses(model: Model, targets: Targets, change: Tensor) -> Tensor:
-    """Mean negative log-likelihood of each fact's new object, (facts,), with W + change[i] for fact i."""
-    cut = targets.cut
-    keys = at_least_float32(cut.keys)
-    product = keys @ model.weight(cut.layer).to(keys.dtype).T + keys @ change.mT
-    hidden = finish_at(model, cut, product.to(cut.base.dtype), targets.rows, targets.positions)
+def losses(model: Model, targets: Targets, change: Change) -> Float[Tensor, " facts"]:
+    """Mean negative log-likelihood of each fact's new object, with W + change[i] for fact i."""
+    at_layer = targets.at_layer
+    keys = at_least_float32(at_layer.keys)
+    product = keys @ model.weight(at_layer.layer).to(keys.dtype).T + keys @ change.mT
+    hidden = finish_at(model, at_layer, product.to(at_layer.base.dtype), targets.rows, targets.positions)
     log_probs = logits_at(model, hidden).log_softmax(-1)
-    chosen = log_probs.gather(1, targets.ids[:, None])[:, 0] * targets.weight
-    return -chosen.new_zeros(len(change)).index_add(0, targets.rows, chosen)
+    logp = log_probs.gather(1, targets.ids[:, None])[:, 0] * targets.weight
+    return -logp.new_zeros(len(change)).index_add(0, targets.rows, logp)
 
 
 @torch.enable_grad()
-def tune(model: Model, targets: Targets, settings: Settings) -> tuple[Tensor, Tensor, Tensor]:
-    """Change of W by fact, (facts, d_model, d_mlp), the trace of losses (facts, steps), and where a loss was not finite.
+def tune(
+    model: Model, targets: Targets, settings: Settings
+) -> tuple[Change, Float[Tensor, "facts steps"], Bool[Tensor, " facts"]]:
+    """Change of W by fact, the trace of losses, and where a loss was not finite.
 
     Adam on each fact's own W; after each step every weight is put back within norm_constraint of its old value. A fact whose
     loss is below the threshold is left as it is. (`execute_ft` of ROME's and EasyEdit's baselines.)
     """
-    facts = len(targets.cut.lengths)
+    facts = len(targets.at_layer.lengths)
     shape, dtype = (facts, model.d_model, model.d_mlp), targets.weight.dtype
     change = torch.zeros(shape, device=model.device, dtype=dtype, requires_grad=True)
     optimiser = torch.optim.Adam([change], lr=settings.lr, foreach=False)
@@ -96,9 +101,10 @@ def tune(model: Model, targets: Targets, settings: Settings) -> tuple[Tensor, Te
     return change.detach(), trace, failed
 
 
-def truncate(change: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Best approximation of (facts, d_model, d_mlp) of a rank: u (facts, rank, d_mlp), r (facts, rank, d_model), and the
-    relative Frobenius error of each, (facts,)."""
+def truncate(
+    change: Change, rank: int
+) -> tuple[Float[Tensor, "facts rank d_mlp"], Float[Tensor, "facts rank d_model"], Float[Tensor, " facts"]]:
+    """Best approximation of a rank: u, r, and the relative Frobenius error of each fact's."""
     left, values, right = torch.linalg.svd(change, full_matrices=False)
     lost = values[:, rank:].norm(dim=1) / values.norm(dim=1).clamp(min=torch.finfo(values.dtype).tiny)
     return right[:, :rank], (left * values[:, None])[:, :, :rank].mT, lost
@@ -122,6 +128,6 @@ def edit(task: Task, settings: Settings) -> Edited:
         return {"u": u, "r": r, "lost": lost, "norm": change.flatten(1).norm(dim=1), "trace": trace, "failed": failed}
 
     lengths = [len(prompt) + len(target) - 1 for prompt, target in zip(prompts, targets, strict=True)]
-    parts = run_batches(batches(lengths, settings.edit_batch_tokens), compute, task.journal, task.progress)
+    parts = run_batches(batches(lengths, settings.edit_batch_tokens), compute, task.work)
     edits = FactoredEdits(settings.layer, parts["u"], parts["r"])
     return Edited([edits], parts["trace"], parts["norm"], parts["failed"], parts["lost"])

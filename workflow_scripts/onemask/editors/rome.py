@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from onemask.editors.base import Edited, Task, require_definite, without_failed
-from onemask.editors.delta import Batch, DeltaSettings, fact_texts, optimise, prepare, shared_beginnings, text_groups
+from onemask.editors.delta import Batch, DeltaSettings, fact_texts, optimise, prepare, shared_prefixes, text_groups
 from onemask.editors.second_moment import SecondMoment
 from onemask.io.batching import run_batches
 from onemask.model.edits import FactoredEdits
@@ -21,15 +22,17 @@ class Settings(DeltaSettings):
     mom2_adjustment: bool
 
 
-def direction(keys: Tensor, moment: SecondMoment | None) -> Tensor:
-    """u = k / |k|, or C^-1 k normalised where a second moment is given; keys and u are (facts, d_mlp)."""
+def direction(keys: Float[Tensor, "facts d_mlp"], moment: SecondMoment | None) -> Float[Tensor, "facts d_mlp"]:
+    """u = k / |k|, or C^-1 k normalised where there is a second moment."""
     if moment is not None:
         keys = moment.solve(keys.double().T).T.to(keys.dtype)
     return keys / keys.norm(dim=1, keepdim=True)
 
 
-def rank_one(batch: Batch, delta: Tensor, moment: SecondMoment | None) -> tuple[Tensor, Tensor]:
-    """u (facts, d_mlp) and r (facts, d_model) that send the bare prompt's key k* to its value plus `delta`.
+def rank_one(
+    batch: Batch, delta: Float[Tensor, "facts d_model"], moment: SecondMoment | None
+) -> tuple[Float[Tensor, "facts d_mlp"], Float[Tensor, "facts d_model"]]:
+    """u and r that send the bare prompt's key k* to its value plus `delta`.
 
     u comes from the mean key over the templates. The first template is "{}", so its key and output are those of the bare
     prompt: v_init = m, hence r = (v* - m) / (k* . u) = delta / (k* . u).
@@ -49,17 +52,17 @@ def edit(task: Task, settings: Settings, solve=rank_one) -> Edited:
     model, layer = task.model, settings.layer
     model.block(layer)
     texts = [fact_texts(model, fact, task.templates) for fact in task.facts]
-    beginnings = shared_beginnings(model, texts)
+    prefixes = shared_prefixes(model, texts)
     moment = task.moments[layer] if settings.mom2_adjustment else None
     require_definite([moment] if moment else [])
 
     def compute(group: list[int]) -> dict[str, Tensor]:
-        batch = prepare(model, layer, [texts[i] for i in group], beginnings)
+        batch = prepare(model, layer, [texts[i] for i in group], prefixes)
         result = optimise(model, batch, at_least_float32(batch.value[:, 0]), layer, settings)
-        u, r = solve(batch, result["delta"], moment)
-        return {"u": u, "r": r, "norm": result["delta"].norm(dim=1), "trace": result["trace"], "failed": result["failed"]}
+        u, r = solve(batch, result.delta, moment)
+        return {"u": u, "r": r, **result.columns}
 
-    parts = run_batches(text_groups(texts, settings.edit_batch_tokens), compute, task.journal, task.progress)
+    parts = run_batches(text_groups(texts, settings.edit_batch_tokens), compute, task.work)
     failed = parts["failed"] | ~torch.isfinite(parts["r"]).all(1)
     u, r = without_failed(failed, parts["u"][:, None], parts["r"][:, None])
     return Edited([FactoredEdits(layer, u, r)], parts["trace"], parts["norm"], failed)

@@ -21,19 +21,19 @@ def facts_to_edit(
 
     Raises OnemaskError when none is left.
     """
-    chosen = facts[facts["relation_id"].isin(relations)]
+    selected = facts[facts["relation_id"].isin(relations)]
     if only_known:
         known = knowledge.loc[(knowledge["split"] == split) & knowledge["known"], "case_id"]
-        chosen = chosen[chosen["case_id"].isin(known)]
-    if chosen.empty:
+        selected = selected[selected["case_id"].isin(known)]
+    if selected.empty:
         raise OnemaskError(
             f"a fact of {', '.join(relations)} in {split} to edit",
             "none that the model knows" if only_known else "none",
             "Ask for more facts, or set only_known: false.",
         )
     if per_relation is not None:
-        chosen = chosen.groupby("relation_id").head(per_relation)
-    return chosen.reset_index(drop=True)
+        selected = selected.groupby("relation_id").head(per_relation)
+    return selected.reset_index(drop=True)
 
 
 def settings_of(method: str, settings: dict) -> object:
@@ -41,8 +41,8 @@ def settings_of(method: str, settings: dict) -> object:
 
     `templates` is passed over, since templates are made beforehand.
     """
-    made = editors.load(method).Settings
-    return made(**{key: value for key, value in settings.items() if key != "templates"})
+    kind = editors.load(method).Settings
+    return kind(**{key: value for key, value in settings.items() if key != "templates"})
 
 
 def edit(task: Task, method: str, settings: dict, editor: str = "onemask", easyeditor: str | None = None) -> Edited:
@@ -55,11 +55,11 @@ def edit(task: Task, method: str, settings: dict, editor: str = "onemask", easye
     """
     if not task.templates or task.templates[0] != "{}":
         raise OnemaskError('"{}" as the first template', repr(task.templates[:1]), "Make the templates again.")
-    made = settings_of(method, settings)
+    of_method = settings_of(method, settings)
     if editor == "easyeditor":
-        result = editors.load("easyedit").edit(task, method, made, easyeditor)
+        result = editors.load("easyedit").edit(task, method, of_method, easyeditor)
     else:
-        result = editors.load(method).edit(task, made)
+        result = editors.load(method).edit(task, of_method)
     if result.failed.any():
         names = [task.facts[i]["subject"] for i in result.failed.nonzero()[:, 0].tolist()]
         logging.warning("%d of %d edits failed (loss not finite): %s", len(names), len(task.facts), ", ".join(names[:10]))

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from onemask.io.batching import nothing
 from onemask.io.errors import OnemaskError
-from onemask.io.tensor_files import read_checkpoint, read_tensors, write_checkpoint, write_tensors
-from onemask.model.forward import at_least_float32, split_at
+from onemask.io.tensor_files import NO_CHECKPOINT, Checkpoint, read_tensors, write_tensors
+from onemask.model.forward import at_least_float32, run_to
 from onemask.model.models import Model
 from onemask.model.tokens import Padded
 
@@ -22,14 +24,14 @@ STRIPS = 8  # of C; what lies above the diagonal's blocks is mirrored, not compu
 
 @dataclass(frozen=True)
 class SecondMoment:
-    """C (d_mlp, d_mlp), float32, of one layer of one model, from `samples` tokens."""
+    """C, float32, of one layer of one model, from `samples` tokens."""
 
     layer: int
-    matrix: Tensor
+    matrix: Float[Tensor, "d_mlp d_mlp"]
     samples: int
 
     @functools.cached_property
-    def cholesky(self) -> Tensor:
+    def cholesky(self) -> Float[Tensor, "d_mlp d_mlp"]:
         """Lower Cholesky factor of C in float64; OnemaskError when C is singular."""
         factor, info = torch.linalg.cholesky_ex(self.matrix.double())
         if int(info) != 0:
@@ -40,31 +42,29 @@ class SecondMoment:
             )
         return factor
 
-    def solve(self, columns: Tensor) -> Tensor:
-        """C^-1 columns, float64; columns: (d_mlp, n), float64."""
+    def solve(self, columns: Float[Tensor, "d_mlp n"]) -> Float[Tensor, "d_mlp n"]:
+        """C^-1 columns, float64."""
         return torch.cholesky_solve(columns, self.cholesky.to(columns.device))
 
 
 def measure(
     model: Model,
     layers: list[int],
-    windows: Tensor,
+    windows: Int[Tensor, "windows length"],
     batch_tokens: int,
-    progress: Callable[[int], None] = lambda done: None,
-    checkpoint: Path | None = None,
-    fingerprint: str = "",
+    checkpoint: Checkpoint = NO_CHECKPOINT,
+    callback: Callable[[int], None] = nothing,
 ) -> dict[int, SecondMoment]:
-    """Mean of k k^T over all tokens of `windows` (windows, length), by layer; products in float32 at least, summed in float64.
+    """Mean of k k^T over all tokens of `windows`, by layer; products in float32 at least, summed in float64.
 
     One pass of the text serves all `layers`. Memory is bounded by `batch_tokens` (tokens run at once), whatever the model's
-    context. With `checkpoint`, the sums are kept there now and then and taken up again by a run with the same `fingerprint`.
-    progress: told the windows done.
+    context. checkpoint: keeps the sums now and then. callback: told the number of windows done.
 
     Raises OnemaskError when the windows are longer than the model's context.
     """
-    if windows.shape[1] > model.context:
-        raise OnemaskError(f"windows of at most {model.context} tokens", f"{windows.shape[1]}", "Lower statistics.window.")
-    kept = read_checkpoint(checkpoint, fingerprint) if checkpoint else None
+    if windows.shape[1] > model.n_ctx:
+        raise OnemaskError(f"windows of at most {model.n_ctx} tokens", f"{windows.shape[1]}", "Lower statistics.window.")
+    kept = checkpoint.read()
     start = kept["windows"] if kept else 0
     totals = {at: _total(model, at, kept) for at in layers}
     del kept  # gigabytes of a large model
@@ -73,17 +73,17 @@ def measure(
     with _added_to(totals, model):
         for at in range(start, len(windows), size):
             ids = windows[at : at + size]
-            split_at(model, max(layers), Padded(ids, torch.full((len(ids),), ids.shape[1])))
-            progress(at + len(ids))
-            if checkpoint and time.monotonic() - saved >= CHECKPOINT_EVERY:
+            run_to(model, max(layers), Padded(ids, torch.full((len(ids),), ids.shape[1])))
+            callback(at + len(ids))
+            if checkpoint.path and time.monotonic() - saved >= CHECKPOINT_EVERY:
                 content = {"totals": {layer: total.cpu() for layer, total in totals.items()}, "windows": at + len(ids)}
-                write_checkpoint(checkpoint, content, fingerprint)
+                checkpoint.write(content)
                 saved = time.monotonic()
     count = windows.numel()
     return {at: SecondMoment(at, (_mirrored(total.cpu()) / count).float(), count) for at, total in totals.items()}
 
 
-def _total(model: Model, layer: int, kept: dict | None) -> Tensor:
+def _total(model: Model, layer: int, kept: dict | None) -> Float[Tensor, "d_mlp d_mlp"]:
     """The sum so far of a layer, on the model's device, moved there out of what a checkpoint kept."""
     if kept is None:
         return torch.zeros(model.d_mlp, model.d_mlp, dtype=torch.float64, device=model.device)
@@ -120,7 +120,7 @@ def _tf32() -> Generator[None, None, None]:
         products.fp32_precision = before
 
 
-def _mirrored(total: Tensor) -> Tensor:
+def _mirrored(total: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
     """The symmetric matrix that has `total`'s entries on and below the diagonal."""
     return total.tril() + total.tril(-1).T
 
@@ -137,18 +137,18 @@ def _name(layer: int) -> str:
 
 
 def read_second_moments(paths: Iterable[str | Path], model: Model, layers: list[int]) -> dict[int, SecondMoment]:
-    """Read what `write_second_moments` wrote, one file or none where no layers are wanted, and check that it can serve.
+    """Read what `write_second_moments` wrote, one file or none where there are no layers, and check that it can serve.
 
     Raises OnemaskError when the file is missing or damaged, of other layers, another model or dimension, not finite, or of fewer
     samples than its dimension.
     """
-    found = {}
+    moments = {}
     for path in paths:
         tensors, metadata = read_tensors(path, "second moments", *map(_name, layers))
         for layer in layers:
-            found[layer] = SecondMoment(layer, tensors[_name(layer)], metadata["samples"])
-            _require(found[layer], metadata, model, path)
-    return found
+            moments[layer] = SecondMoment(layer, tensors[_name(layer)], metadata["samples"])
+            _require(moments[layer], metadata, model, path)
+    return moments
 
 
 def _require(moment: SecondMoment, metadata: dict, model: Model, path: str | Path) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from onemask.editors.base import Edited
 from onemask.editors.schemas import EDITS
 from onemask.io.errors import EDIT_AGAIN, OnemaskError, reason
 from onemask.io.files import read_tables
-from onemask.model.edits import BatchEdit, FactoredEdits, LayerEdits, applied
+from onemask.model.edits import FactoredEdits, JointEdit, LayerEdits, applied
 from onemask.model.models import Model
 from onemask.model.scoring import Scores, fact_batches, probe, score
 
@@ -27,27 +28,28 @@ def score_facts(
     parts = []
     for group in fact_batches(model, facts, batch_tokens):
         batch = facts.iloc[group]
-        found: Scores = score(model, probe(model, layer, batch), None if edits is None else edits[group].to(model.device))
-        columns = {f"logp_true_{suffix}": found.logp_true, f"logp_new_{suffix}": found.logp_new, "token_accuracy": found.accuracy}
+        scores: Scores = score(model, probe(model, layer, batch), None if edits is None else edits[group].to(model.device))
+        columns = {f"logp_true_{suffix}": scores.logp_true, f"logp_new_{suffix}": scores.logp_new}
+        columns["token_accuracy"] = scores.accuracy
         parts.append(pd.DataFrame({name: column.numpy() for name, column in columns.items()}, index=batch.index))
     return pd.concat(parts).sort_index()
 
 
-def edits_table(model: Model, facts: pd.DataFrame, edited: Edited, together: bool, batch_tokens: int) -> pd.DataFrame:
+def edits_table(model: Model, facts: pd.DataFrame, edited: Edited, joint: bool, batch_tokens: int) -> pd.DataFrame:
     """The `edits` table: a row is fact x layer x component; the scores are the fact's, the same in each of its rows.
 
-    together: all facts are one edit of the model, and each is scored in the model that holds them all.
+    joint: all facts are one edit of the model, and each is scored in the model that holds them all.
     """
     layer = edited.layers[-1].layer
     before = score_facts(model, facts, None, layer, batch_tokens, "before").drop(columns="token_accuracy")
-    if together:
+    if joint:
         with applied(model, edited.layers):
             after = score_facts(model, facts, None, layer, batch_tokens, "after")
     else:
         (only,) = edited.layers
         after = score_facts(model, facts, only, layer, batch_tokens, "after")
     by_fact = facts[["case_id", "relation_id"]].assign(
-        together=together,
+        joint=joint,
         steps=edited.steps.numpy(),
         loss=edited.loss.double().numpy(),
         delta_norm=edited.delta_norm.double().numpy(),
@@ -77,8 +79,8 @@ def read_edits(paths: Sequence[str | Path]) -> pd.DataFrame:
     return table
 
 
-def _stacked(ranks: list[pd.DataFrame], facts: np.ndarray, name: str) -> Tensor:
-    """A factor's rows, (facts, components, entries); OnemaskError when one is missing or of another length."""
+def _stacked(ranks: list[pd.DataFrame], facts: np.ndarray, name: str) -> Float[Tensor, "facts rank d"]:
+    """A factor's rows; OnemaskError when one is missing or of another length."""
     try:
         return torch.stack([torch.from_numpy(np.stack(part.loc[facts, name].to_list())) for part in ranks], dim=1)
     except (KeyError, TypeError, ValueError) as error:
@@ -93,7 +95,7 @@ def stack_layers(table: pd.DataFrame, model: Model | None = None) -> list[Factor
     facts = table["case_id"].unique()
     if not len(facts):
         raise OnemaskError("edits", "none", "Ask for more facts, and make the edits again.")
-    found = []
+    layers = []
     for layer, rows in table.groupby("layer"):
         ranks = [part.set_index("case_id") for _, part in rows.groupby("component")]
         if any(len(part) != len(facts) for part in ranks):
@@ -108,18 +110,18 @@ def stack_layers(table: pd.DataFrame, model: Model | None = None) -> list[Factor
                 "Use the model that the edits were made for.",
             )
         edits = FactoredEdits(int(layer), u, r)
-        found.append(edits if model is None else edits.to(model.device))
-    return found
+        layers.append(edits if model is None else edits.to(model.device))
+    return layers
 
 
 def layer_edits(table: pd.DataFrame, model: Model | None = None) -> LayerEdits:
     """`stack_layers` as a mask meets them; OnemaskError when edits that are each on their own are of several layers."""
     *others, last = stack_layers(table, model)
-    if table["together"].all():
-        return LayerEdits(BatchEdit(last.layer, last.sum()), tuple(others))
-    if others or table["together"].any():
+    if table["joint"].all():
+        return LayerEdits(JointEdit(last.layer, last.sum()), tuple(others))
+    if others or table["joint"].any():
         found = f"layers {[part.layer for part in (*others, last)]}"
-        raise OnemaskError("edits of one layer, or all made together", found, "Make the edits again with one config.")
+        raise OnemaskError("single edits of one layer, or one joint edit", found, "Make the edits again with one config.")
     return LayerEdits(last)
 
 
@@ -132,7 +134,14 @@ def join_facts(facts: pd.DataFrame, edits: pd.DataFrame) -> pd.DataFrame:
     return facts.set_index("case_id", drop=False).loc[cases].reset_index(drop=True)
 
 
+def subset(facts: pd.DataFrame, edits: LayerEdits, rows: np.ndarray) -> tuple[pd.DataFrame, LayerEdits]:
+    """Some of the facts, by their row numbers, and their edits.
+
+    Facts that are edited jointly keep the one edit of all of them.
+    """
+    return facts.iloc[rows].reset_index(drop=True), edits[torch.from_numpy(rows)]
+
+
 def sample(facts: pd.DataFrame, edits: LayerEdits, count: int) -> tuple[pd.DataFrame, LayerEdits]:
     """At most `count` facts, evenly spaced, so that every relation has its part, and their edits."""
-    rows = np.linspace(0, len(facts) - 1, min(count, len(facts))).round().astype(int).tolist()
-    return facts.iloc[rows].reset_index(drop=True), edits[rows]
+    return subset(facts, edits, np.linspace(0, len(facts) - 1, min(count, len(facts))).round().astype(int))

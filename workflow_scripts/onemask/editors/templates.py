@@ -46,15 +46,15 @@ def make_templates(model: Model, counts: list[dict], seed: int) -> pd.DataFrame:
 
 
 def choose(table: pd.DataFrame, counts: list[dict]) -> list[str]:
-    """The texts that one method wants of a `templates` table: "{}" and the first `count` of each length.
+    """The texts that one method takes of a `templates` table: "{}" and the first `count` of each length.
 
     Raises OnemaskError when the table holds too few.
     """
     texts = table.loc[table["length"] == 0, "text"].tolist()
     for kind in counts:
-        found = table.loc[table["length"] == kind["length"], "text"].tolist()
-        if len(found) < kind["count"]:
+        of_length = table.loc[table["length"] == kind["length"], "text"].tolist()
+        if len(of_length) < kind["count"]:
             expected = f"{kind['count']} templates of length {kind['length']}"
-            raise OnemaskError(expected, f"{len(found)}", "Make the templates again.")
-        texts += found[: kind["count"]]
+            raise OnemaskError(expected, f"{len(of_length)}", "Make the templates again.")
+        texts += of_length[: kind["count"]]
     return texts

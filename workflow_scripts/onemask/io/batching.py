@@ -4,8 +4,8 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -68,22 +68,54 @@ class Journal:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-NO_JOURNAL = Journal()
 Compute = Callable[[list[int]], dict[str, Tensor]]
 
 
 def nothing(done: int) -> None:
-    """The progress that nobody watches."""
+    """The callback of work that nobody watches."""
 
 
-def _results(
-    groups: list[list[int]], compute: Compute, journal: Journal, progress: Callable[[int], None]
-) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
-    """Each group of indices with what `compute` finds for it, on the CPU; groups halved where the device's memory is full."""
+@dataclass(frozen=True)
+class Work:
+    """How a computation over many facts is done: at most so many tokens at once, finished batches kept, somebody told.
+
+    batch_tokens: padded tokens run at once; bounds memory. callback: told the number of facts done after each batch.
+
+    As a context: when the block ends well, nothing is left of its journal.
+    """
+
+    batch_tokens: int = 4096
+    journal: Journal = field(default_factory=Journal)
+    callback: Callable[[int], None] = nothing
+
+    def part(self, name: str) -> "Work":
+        """One of several computations of a job, with a journal of its own; nobody is told of it."""
+        return Work(self.batch_tokens, self.journal.part(name))
+
+    def in_turn(self, sizes: Iterable[int]) -> Iterator["Work"]:
+        """Several groups of facts one after the other, each with a journal of its own; sizes: the facts of each."""
+        done = 0
+        for number, size in enumerate(sizes):
+            part = self.journal.part(str(number))
+            yield Work(self.batch_tokens, part, lambda count, before=done: self.callback(before + count))
+            done += size
+
+    def __enter__(self) -> "Work":
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *details: object) -> None:
+        self.journal.__exit__(error, *details)
+
+
+IN_MEMORY = Work()
+
+
+def _results(groups: list[list[int]], compute: Compute, work: Work) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+    """Each group of indices with what `compute` returns for it, on the CPU; groups halved where the device's memory is full."""
     todo, done = list(reversed(groups)), 0
     while todo:
         group = todo.pop()
-        result = journal.read(group)
+        result = work.journal.read(group)
         if result is None:
             try:
                 result = {name: _stored(part) for name, part in compute(group).items()}
@@ -94,30 +126,26 @@ def _results(
                 torch.cuda.empty_cache()
                 todo += _halved(group, full)
                 continue
-            journal.write(group, result)
+            work.journal.write(group, result)
         yield group, result
         done += len(group)
-        progress(done)
+        work.callback(done)
 
 
-def run_batches(
-    groups: list[list[int]], compute: Compute, journal: Journal, progress: Callable[[int], None] = nothing
-) -> dict[str, Tensor]:
+def run_batches(groups: list[list[int]], compute: Compute, work: Work = IN_MEMORY) -> dict[str, Tensor]:
     """Call `compute` on each group of indices; its tensors, one row an index, joined in the order of the indices, on the CPU.
 
     Raises OnemaskError when a single index is too large for the device's memory.
     """
-    done = list(_results(groups, compute, journal, progress))
+    done = list(_results(groups, compute, work))
     order = torch.tensor([index for group, _ in done for index in group]).argsort()
     return {name: torch.cat([result[name] for _, result in done])[order] for name in sorted(done[0][1])}
 
 
-def sum_batches(
-    groups: list[list[int]], compute: Compute, journal: Journal, progress: Callable[[int], None] = nothing
-) -> dict[str, Tensor]:
+def sum_batches(groups: list[list[int]], compute: Compute, work: Work = IN_MEMORY) -> dict[str, Tensor]:
     """`run_batches` of tensors of one shape, added up in the order of the groups."""
     total: dict[str, Tensor] = {}
-    for _, result in _results(groups, compute, journal, progress):
+    for _, result in _results(groups, compute, work):
         total = {name: part + total[name] if total else part for name, part in result.items()}
     return total
 
@@ -127,10 +155,10 @@ def _stored(tensor: Tensor) -> Tensor:
     return tensor.cpu().clone(memory_format=torch.contiguous_format)
 
 
-def _halved(group: list[int], found: str) -> list[list[int]]:
+def _halved(group: list[int], message: str) -> list[list[int]]:
     if len(group) == 1:
         advice = "Take a device with more memory, or a model or dtype that needs less."
-        raise OnemaskError("a fact's texts to fit into the device's memory", found, advice)
+        raise OnemaskError("a fact's texts to fit into the device's memory", message, advice)
     half = len(group) // 2
     logging.warning("out of memory with %d facts at once: going on with %d", len(group), half)
     return [group[half:], group[:half]]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from onemask.io.errors import REMAKE, OnemaskError, reason
-from onemask.io.files import METADATA_KEY, replacing
+from onemask.io.files import METADATA_KEY, digest, replacing
 
 KEY = METADATA_KEY.decode()  # the only one: safetensors writes several in any order, and equal contents would differ in bytes
 
@@ -57,26 +58,52 @@ def read_tensors(path: str | Path, what: str, *names: str) -> tuple[dict[str, Te
     return tensors, json.loads(said)
 
 
-def write_checkpoint(path: Path, content: dict, fingerprint: str) -> None:
-    """Keep what a job needs to go on; OnemaskError when the disk is full or the folder cannot be written."""
-    with replacing(path) as temporary:
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a job needs to go on, in a file, taken up by a job with the same `fingerprint`; without a path nothing is kept.
+
+    As a context: when the block ends well, the file is deleted.
+    """
+
+    path: Path | None = None
+    fingerprint: str = ""
+
+    @classmethod
+    def beside(cls, output: str, made_from: object) -> "Checkpoint":
+        """The checkpoint of a job that writes `output`, for runs in which all that it is made from is the same."""
+        return cls(Path(output + ".checkpoint"), digest(made_from))
+
+    def write(self, content: dict) -> None:
+        """Keep some content; OnemaskError when the disk is full or the folder cannot be written."""
+        if self.path is None:
+            return
+        with replacing(self.path) as temporary:
+            try:
+                with open(temporary, "wb") as file:
+                    torch.save(content | {"fingerprint": self.fingerprint}, file)
+            except RuntimeError as error:  # which torch raises over a full disk's OSError
+                raise OSError(reason(error.__context__ or error)) from error
+
+    def read(self) -> dict | None:
+        """What this job kept, on the CPU, or None where there is none; OnemaskError when the file is damaged."""
+        if self.path is None or not self.path.exists():
+            return None
         try:
-            with open(temporary, "wb") as file:
-                torch.save(content | {"fingerprint": fingerprint}, file)
-        except RuntimeError as error:  # which torch raises over a full disk's OSError
-            raise OSError(reason(error.__context__ or error)) from error
+            with zipfile.ZipFile(self.path) as archive:
+                damaged = archive.testzip()  # which torch does not look for
+            if damaged:
+                raise zipfile.BadZipFile(f"{damaged} is damaged")
+            content = torch.load(self.path, weights_only=True, map_location="cpu")
+        except Exception as error:  # zipfile, zlib, pickle and torch have each their own
+            raise OnemaskError(f"a whole checkpoint at {self.path}", reason(error), "Delete it and run again.") from error
+        return content if content["fingerprint"] == self.fingerprint else None
+
+    def __enter__(self) -> "Checkpoint":
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *details: object) -> None:
+        if error is None and self.path is not None:
+            self.path.unlink(missing_ok=True)
 
 
-def read_checkpoint(path: Path, fingerprint: str) -> dict | None:
-    """What a job with the same fingerprint kept, on the CPU, or None; OnemaskError when the file is damaged."""
-    if not path.exists():
-        return None
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # which torch does not look for
-        if damaged:
-            raise zipfile.BadZipFile(f"{damaged} is damaged")
-        content = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # zipfile, zlib, pickle and torch have each their own
-        raise OnemaskError(f"a whole checkpoint at {path}", reason(error), "Delete it and run again.") from error
-    return content if content["fingerprint"] == fingerprint else None
+NO_CHECKPOINT = Checkpoint()

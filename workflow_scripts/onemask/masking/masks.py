@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from onemask.io.errors import REMAKE, OnemaskError
@@ -16,11 +17,11 @@ from onemask.model.models import Model
 
 @dataclass(frozen=True)
 class Mask:
-    """keep: bool (d_model, d_mlp), true where the weight stays. theta: the trained parameters, same shape, float32."""
+    """keep: true where the weight stays. theta: the trained parameters."""
 
     layer: int
-    keep: Tensor
-    theta: Tensor
+    keep: Bool[Tensor, "d_model d_mlp"]
+    theta: Float[Tensor, "d_model d_mlp"]
     provenance: dict = field(default_factory=dict)
 
     @property
@@ -29,13 +30,13 @@ class Mask:
         return pruned_share(self.keep)
 
 
-def pruned_share(keep: Tensor) -> float:
+def pruned_share(keep: Shaped[Tensor, "d_model d_mlp"]) -> float:
     """Share of false (or zero) entries of a hard mask."""
     return 1 - float(keep.double().mean())
 
 
-def random_mask(keep: Tensor, seed: int) -> Tensor:
-    """A mask of the same shape that removes exactly as many weights, drawn uniformly."""
+def random_mask(keep: Bool[Tensor, "d_model d_mlp"], seed: int) -> Bool[Tensor, "d_model d_mlp"]:
+    """A mask that removes exactly as many weights, drawn uniformly."""
     order = torch.from_numpy(np.random.default_rng(seed).permutation(keep.numel()))
     removed = int((~keep).sum())
     flat = torch.ones(keep.numel(), dtype=torch.bool)
@@ -43,7 +44,7 @@ def random_mask(keep: Tensor, seed: int) -> Tensor:
     return flat.view_as(keep)
 
 
-def random_mask_by_output(keep: Tensor, seed: int) -> Tensor:
+def random_mask_by_output(keep: Bool[Tensor, "d_model d_mlp"], seed: int) -> Bool[Tensor, "d_model d_mlp"]:
     """A mask that removes as many weights of each output dimension (row) as `keep` does, drawn uniformly within the row."""
     order = np.random.default_rng(seed).random(keep.shape).argsort(1).argsort(1)
     return torch.from_numpy(order) >= (~keep).sum(1, keepdim=True)
@@ -55,7 +56,7 @@ def write_mask(path: str | Path, mask: Mask, provenance: dict) -> None:
 
 
 def read_mask(path: str | Path, model: Model | None = None, edits: LayerEdits | None = None) -> Mask:
-    """Read a mask; OnemaskError when the file is damaged, or the mask was trained on another model or layer than those given."""
+    """Read a mask; OnemaskError when the file is damaged, or the mask was trained on another model or layer than these."""
     tensors, provenance = read_tensors(path, "a whole mask file", "keep", "theta")
     keep, theta, layer = tensors["keep"].bool(), tensors["theta"], provenance["layer"]
     if theta.shape != keep.shape:

@@ -4,6 +4,7 @@ Each row of a batch is one text under its own edit, W_hat_i * K, in factored for
 once (method.md section 4).
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +12,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
+from onemask.io.batching import nothing
 from onemask.io.errors import OnemaskError
-from onemask.io.tensor_files import read_checkpoint, write_checkpoint
+from onemask.io.tensor_files import NO_CHECKPOINT, Checkpoint
 from onemask.masking import parametrisations
 from onemask.masking.masks import pruned_share
-from onemask.masking.parametrisations import hard_mask
+from onemask.masking.parametrisations import Matrix, Scalar, hard_mask
 from onemask.masking.settings import MaskSettings, Schedule, schedule
-from onemask.model.cut_store import CutStore, cut_texts
 from onemask.model.edits import LayerEdits, Update, product
 from onemask.model.forward import at_least_float32, ends, finish_at
+from onemask.model.input_cache import LayerInputCache, cache_layer_inputs
 from onemask.model.models import Model
 from onemask.model.scoring import fact_batches, probe, score
 from onemask.model.tokens import batches, encode, encode_target
@@ -29,28 +32,30 @@ from onemask.model.tokens import batches, encode, encode_target
 
 @dataclass(frozen=True)
 class TrainingTexts:
-    """Three texts an edit (prompt and paraphrases), edit-major, cut at the edited layer.
+    """Three texts an edit (prompt and paraphrases), edit-major.
 
-    target: residual stream behind the last block at the last token of the model that the mask shall restore, (rows, d_model).
-    true, new: first tokens of the object to restore and of the one to suppress, (rows,). edit: edit of each row, (rows,).
+    cache: the edited layer's input. target: residual stream behind the last block at the last token of the model that the mask
+    shall restore. true, new: first tokens of the object to restore and of the one to suppress. edit: edit of each text.
     """
 
-    cuts: CutStore
-    target: Tensor
-    true: Tensor
-    new: Tensor
-    edit: Tensor
+    cache: LayerInputCache
+    target: Float[Tensor, "texts d_model"]
+    true: Int[Tensor, " texts"]
+    new: Int[Tensor, " texts"]
+    edit: Int[Tensor, " texts"]
 
 
 @torch.inference_mode()
-def _streams(model: Model, cuts: CutStore, update: Update | None, edit: Tensor, settings: MaskSettings) -> Tensor:
+def _streams(
+    model: Model, cache: LayerInputCache, update: Update | None, edit: Int[Tensor, " texts"], settings: MaskSettings
+) -> Float[Tensor, "texts d_model"]:
     """Residual streams of all texts behind the last block at the last token, under `update` or none."""
-    found = torch.empty(len(cuts.lengths), model.d_model, dtype=cuts.base.dtype, device=model.device)
-    for group in batches(cuts.lengths.tolist(), settings.batch_tokens):
-        cut = cuts[torch.tensor(group)]
-        made = product(cut.keys, model.weight(cuts.layer), None if update is None else update[edit[group]])
-        found[group] = finish_at(model, cut, made, *ends(cut.lengths))
-    return found
+    streams = torch.empty(len(cache.lengths), model.d_model, dtype=cache.base.dtype, device=model.device)
+    for group in batches(cache.lengths.tolist(), settings.batch_tokens):
+        at_layer = cache[torch.tensor(group)]
+        output = product(at_layer.keys, model.weight(cache.layer), None if update is None else update[edit[group]])
+        streams[group] = finish_at(model, at_layer, output, *ends(at_layer.lengths))
+    return streams
 
 
 def prepare(
@@ -74,29 +79,35 @@ def prepare(
             new.append(encode_target(model.tokenizer, fact.target_new)[0])
             edit.append(i)
     true, new, edit = (torch.tensor(column, device=model.device) for column in (true, new, edit))
-    cuts = cut_texts(model, edits.layer, texts, settings.cache_mb, file)
-    target = _streams(model, cuts, None, edit, settings)
+    cache = cache_layer_inputs(model, edits.layer, texts, settings.cache_mb, file)
+    target = _streams(model, cache, None, edit, settings)
     if edits.others:
-        del cuts  # before room for the next is taken
+        del cache  # before room for the next is taken
         with edits.others_applied(model):
-            cuts = cut_texts(model, edits.layer, texts, settings.cache_mb, file)
+            cache = cache_layer_inputs(model, edits.layer, texts, settings.cache_mb, file)
     if swapped is not None:
         exchanged = torch.from_numpy(swapped).to(model.device)[edit]
-        target = torch.where(exchanged[:, None], _streams(model, cuts, edits.update, edit, settings), target)
+        target = torch.where(exchanged[:, None], _streams(model, cache, edits.update, edit, settings), target)
         true, new = torch.where(exchanged, new, true), torch.where(exchanged, true, new)
     # a copy made outside inference mode, so that training may differentiate through what is computed from it
-    return TrainingTexts(cuts, target.clone(), true, new, edit)
+    return TrainingTexts(cache, target.clone(), true, new, edit)
 
 
 def terms(
-    model: Model, texts: TrainingTexts, rows: Tensor, update: Update, keep: Tensor, temperature: float, settings: MaskSettings
-) -> tuple[Tensor, Tensor]:
+    model: Model,
+    texts: TrainingTexts,
+    rows: Int[Tensor, " rows"],
+    update: Update,
+    keep: Matrix,
+    temperature: float,
+    settings: MaskSettings,
+) -> tuple[Scalar, Scalar]:
     """Restoration hinge (equation 1, mean over texts of max(0, L + margin)) and KL_T of the texts `rows` under mask `keep`."""
-    cut = texts.cuts[rows]
+    at_layer = texts.cache[rows]
     rows = rows.to(model.device)
     with torch.autocast(model.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
-        made = product(cut.keys, model.weight(cut.layer), update[texts.edit[rows]], keep)
-        logits = _tempered(model, finish_at(model, cut, made, *ends(cut.lengths)), temperature)
+        output = product(at_layer.keys, model.weight(at_layer.layer), update[texts.edit[rows]], keep)
+        logits = _tempered(model, finish_at(model, at_layer, output, *ends(at_layer.lengths)), temperature)
         with torch.no_grad():
             target = _tempered(model, texts.target[rows], temperature).log_softmax(-1)
     at = torch.arange(len(rows), device=logits.device)
@@ -106,17 +117,23 @@ def terms(
     return torch.relu(restoration + settings.delta_margin).mean(), temperature**2 * divergence
 
 
-def _tempered(model: Model, hidden: Tensor, temperature: float) -> Tensor:
-    """Logits / temperature, (rows, vocabulary); dividing before the head, which has no bias, touches fewer numbers."""
-    return at_least_float32(model.head(model.final_norm(hidden) / temperature))
+def _tempered(model: Model, hidden: Float[Tensor, "rows d_model"], temperature: float) -> Float[Tensor, "rows d_vocab"]:
+    """Logits / temperature; dividing before the head, which has no bias, touches fewer numbers."""
+    return at_least_float32(model.unembed(model.final_norm(hidden) / temperature))
 
 
 def backward(
-    model: Model, texts: TrainingTexts, rows: Tensor, update: Update, keep: Tensor, now: Schedule, settings: MaskSettings
+    model: Model,
+    texts: TrainingTexts,
+    rows: Int[Tensor, " rows"],
+    update: Update,
+    keep: Matrix,
+    now: Schedule,
+    settings: MaskSettings,
 ) -> tuple[float, float]:
     """Both terms' means over `rows`, in parts of similar length; the gradient of their weighted sum goes to the leaf `keep`."""
     sums = torch.zeros(2, dtype=torch.float64)
-    for part in batches(texts.cuts.lengths[rows].tolist(), settings.batch_tokens):
+    for part in batches(texts.cache.lengths[rows].tolist(), settings.batch_tokens):
         restoration, divergence = terms(model, texts, rows[part], update, keep, now.temperature, settings)
         share = len(part) / len(rows)
         (share * (restoration + settings.beta_kl * divergence)).backward()
@@ -128,23 +145,23 @@ def backward(
 class State:
     """All that a resumed training needs; `history` holds one row of the `mask_training` table an epoch."""
 
-    theta: Tensor
+    theta: Matrix
     optimiser: torch.optim.Optimizer
     generator: Generator
     history: list[dict]
 
-    def save(self, path: Path, fingerprint: str) -> None:
+    def save(self, checkpoint: Checkpoint) -> None:
         content = {
             "theta": self.theta.detach(),
             "optimiser": self.optimiser.state_dict(),
             "generator": self.generator.get_state(),
             "history": self.history,
         }
-        write_checkpoint(path, content, fingerprint)
+        checkpoint.write(content)
 
-    def load(self, path: Path, fingerprint: str) -> None:
+    def load(self, checkpoint: Checkpoint) -> None:
         """Take up a checkpoint of the same training; none, or one of another, is passed over."""
-        content = read_checkpoint(path, fingerprint)
+        content = checkpoint.read()
         if content is None:
             return
         with torch.no_grad():
@@ -183,9 +200,9 @@ class Validation:
         with edits.others_applied(model):
             self.probes = [probe(model, edits.layer, part) for part in parts]
 
-    def __call__(self, keep: Tensor) -> dict[str, float]:
+    def __call__(self, keep: Bool[Tensor, "d_model d_mlp"]) -> dict[str, float]:
         """RSR, RSR of the first token, and Top-1 overlap under a binary mask."""
-        found = torch.zeros(3, dtype=torch.float64)
+        sums = torch.zeros(3, dtype=torch.float64)
         for group, probes, top1 in zip(self.groups, self.probes, self.top1, strict=True):
             scores = score(self.model, probes, self.update[group], keep)
             rates = (
@@ -193,9 +210,9 @@ class Validation:
                 scores.first_true > scores.first_new,
                 scores.log_probs.argmax(-1) == top1,
             )
-            found += torch.stack([rate.sum() for rate in rates])
+            sums += torch.stack([rate.sum() for rate in rates])
         names = ("validation_rsr", "validation_rsr_first_token", "validation_top1")
-        return dict(zip(names, (found / self.count).tolist(), strict=True))
+        return dict(zip(names, (sums / self.count).tolist(), strict=True))
 
 
 def train(
@@ -205,36 +222,36 @@ def train(
     settings: MaskSettings,
     seed: int,
     swapped: np.ndarray | None = None,
-    checkpoint: Path | None = None,
-    fingerprint: str = "",
-    progress: Callable[[dict], None] = lambda row: None,
-) -> tuple[Tensor, Tensor, list[dict]]:
+    checkpoint: Checkpoint = NO_CHECKPOINT,
+    callback: Callable[[int], None] = nothing,
+) -> tuple[Matrix, Bool[Tensor, "d_model d_mlp"], list[dict]]:
     """Train the shared mask on `edits` (one a fact, in order); returns theta, the hard mask, and the training curve.
 
-    swapped: of `prepare`, for the control with shuffled labels. With `checkpoint`, each epoch's state is kept there until the
-    end and taken up again by a run with the same `fingerprint`; the result is that of an unbroken run.
+    swapped: of `prepare`, for the control with shuffled labels. checkpoint: keeps each epoch's state; a training that goes
+    on from there ends with the result of an unbroken one. callback: told the number of epochs done.
 
     Raises OnemaskError when the loss is not finite (the checkpoint of the last good epoch stays).
     """
     training, held = hold_out(len(facts), settings.validation_share, seed)
-    file = None if checkpoint is None else checkpoint.with_suffix(".cache")
+    file = checkpoint.path and checkpoint.path.with_suffix(".cache")
     swapped = None if swapped is None else swapped[training]
     texts = prepare(model, edits[torch.from_numpy(training)], facts.iloc[training], settings, swapped, file)
     update = edits.update[torch.from_numpy(training)]
     validation = Validation(model, facts.iloc[held], edits[torch.from_numpy(held)], settings.batch_tokens)
     state = new_state(model, settings, seed)
-    if checkpoint:
-        state.load(checkpoint, fingerprint)
+    state.load(checkpoint)
     for epoch in range(len(state.history), settings.epochs):
         now = schedule(settings, epoch / max(1, settings.epochs - 1))
         sums = run_epoch(model, texts, update, settings, now, state, epoch, seed)
         keep = hard_mask(state.theta, settings, now.tau)
         row = {"epoch": epoch, **sums, "tau": now.tau, "pruned": pruned_share(keep), **validation(keep)}
         state.history.append(row)
-        progress(row)
-        if checkpoint:
-            state.save(checkpoint, fingerprint)
+        logging.info("%s", row)
+        callback(epoch + 1)
+        state.save(checkpoint)
     keep = hard_mask(state.theta, settings, schedule(settings, 1.0).tau)
+    if pruned_share(keep) in (0.0, 1.0):
+        logging.warning("the mask prunes %s of the matrix: choose another gamma", pruned_share(keep))
     return state.theta.detach().cpu(), keep.cpu(), state.history
 
 
@@ -252,16 +269,16 @@ def run_epoch(
     order = torch.randperm(int(texts.edit[-1]) + 1, generator=state.generator)
     sums = dict.fromkeys(("loss", "restoration", "sparsity", "kl"), 0.0)
     chunks = order.split(settings.batch_edits)
-    for number, chosen in enumerate(chunks):
-        rows = torch.isin(texts.edit.cpu(), chosen).nonzero()[:, 0]
+    for number, edits in enumerate(chunks):
+        rows = torch.isin(texts.edit.cpu(), edits).nonzero()[:, 0]
         # drawn anew for each batch from its place alone, so that a resumed training draws the same
         draw = int(np.random.SeedSequence([seed, epoch, number]).generate_state(1)[0])
         noise = Generator(model.device).manual_seed(draw)
-        found = step(model, texts, rows, update, settings, now, state, noise)
-        if not np.isfinite(found["loss"]):
-            place = f"{found['loss']} in batch {number} of epoch {epoch}"
+        losses = step(model, texts, rows, update, settings, now, state, noise)
+        if not np.isfinite(losses["loss"]):
+            place = f"{losses['loss']} in batch {number} of epoch {epoch}"
             raise OnemaskError("a finite loss", place, "Lower the learning rate; the last epoch's checkpoint was kept.")
-        for name, value in found.items():
+        for name, value in losses.items():
             sums[name] += value / len(chunks)
     return sums
 
@@ -269,7 +286,7 @@ def run_epoch(
 def step(
     model: Model,
     texts: TrainingTexts,
-    rows: Tensor,
+    rows: Int[Tensor, " rows"],
     update: Update,
     settings: MaskSettings,
     now: Schedule,

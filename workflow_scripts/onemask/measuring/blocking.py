@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Bool
 from torch import Tensor
 
 from onemask.editors.base import Edited, Task
@@ -11,7 +13,9 @@ from onemask.model.models import Model
 from onemask.model.scoring import fact_batches, probe, score
 
 
-def success(model: Model, facts: pd.DataFrame, edits: FactoredEdits, keep: Tensor | None, batch_tokens: int) -> pd.DataFrame:
+def success(
+    model: Model, facts: pd.DataFrame, edits: FactoredEdits, keep: Bool[Tensor, "d_model d_mlp"] | None, batch_tokens: int
+) -> pd.DataFrame:
     """Columns success (P(o*) > P(o)) and token_accuracy (EasyEdit's, teacher-forced) by fact, index of `facts`."""
     parts = []
     for group in fact_batches(model, facts, batch_tokens):
@@ -31,28 +35,33 @@ def block(
     facts: pd.DataFrame,
     edits: FactoredEdits,
     steps: pd.Series,
-    keep: Tensor,
+    keep: Bool[Tensor, "d_model d_mlp"],
     edit: Callable[[Task], Edited],
-    batch_tokens: int,
 ) -> pd.DataFrame:
-    """The `blocking` table of four conditions, from existing edits and from new ones made while the layer computes W * K.
+    """The `blocking` table of four states, from existing edits and from new ones made while the layer computes W * K.
 
-    unmasked, masked_after: the existing edits, judged with W + r u^T and with (W + r u^T) * K. masked: the new edits, judged
+    edited, masked_after: the existing edits, judged with W + r u^T and with (W + r u^T) * K. masked: the new edits, judged
     with (W + r u^T) * K, the mask active throughout. masked_weights: the same, judged with W * K + r u^T, where the mask
     covers the old weights but not the update. task: the model, `facts` and templates of the new edits, which `edit` makes.
     """
-    model = task.model
+    model, batch_tokens = task.model, task.work.batch_tokens
     with masked_weight(model, edits.layer, keep):
-        made = edit(task)
-        new = made.layers[0].to(model.device)
+        result = edit(task)
+        new = result.layers[0].to(model.device)
         over_masked = success(model, facts, new, None, batch_tokens)
-    before, during = steps.to_numpy(), made.steps.numpy()
-    conditions = {
-        "unmasked": (success(model, facts, edits, None, batch_tokens), before),
+    before, during = steps.to_numpy(), result.steps.numpy()
+    states = {
+        "edited": (success(model, facts, edits, None, batch_tokens), before),
         "masked": (success(model, facts, new, keep, batch_tokens), during),
         "masked_weights": (over_masked, during),
         "masked_after": (success(model, facts, edits, keep, batch_tokens), before),
     }
     key = facts[["case_id", "relation_id"]]
-    frames = [key.join(judged).assign(condition=name, steps=taken) for name, (judged, taken) in conditions.items()]
+    frames = [key.join(judged).assign(state=name, steps=taken) for name, (judged, taken) in states.items()]
     return pd.concat(frames, ignore_index=True)
+
+
+def by_relations(facts: pd.DataFrame, groups: list[list[str]]) -> list[np.ndarray]:
+    """Row numbers of the facts of each group of relations, but for groups of which every edit failed."""
+    rows = (np.flatnonzero(facts["relation_id"].isin(relations)) for relations in groups)
+    return [group for group in rows if len(group)]

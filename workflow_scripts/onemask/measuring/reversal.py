@@ -1,12 +1,14 @@
 """Reversal: each fact scored by the original, the edited, and the edited and masked model."""
 
-from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from onemask.io.batching import NO_JOURNAL, Journal, nothing, run_batches
+from onemask.io.batching import IN_MEMORY, Work, run_batches
+from onemask.io.errors import OnemaskError
 from onemask.measuring.states import State
 from onemask.model.edits import LayerEdits
 from onemask.model.models import Model
@@ -18,11 +20,9 @@ def reversal(
     facts: pd.DataFrame,
     edits: LayerEdits,
     states: list[State],
-    batch_tokens: int,
+    work: Work = IN_MEMORY,
     owners: list[int] | None = None,
     as_released: bool = False,
-    journal: Journal = NO_JOURNAL,
-    progress: Callable[[int], None] = nothing,
 ) -> pd.DataFrame:
     """The `reversal` table: every fact in every state. owners: index of each fact's edit (None: edits in the facts' order).
 
@@ -33,25 +33,25 @@ def reversal(
         rows = group if owners is None else [owners[i] for i in group]
         return score_states(model, facts.iloc[group], edits, [state[rows] for state in states], as_released)
 
-    scores = run_batches(fact_batches(model, facts, batch_tokens), compute, journal, progress)
-    return reversal_table(facts, [state.name for state in states], scores)
+    scores = run_batches(fact_batches(model, facts, work.batch_tokens), compute, work)
+    return reversal_table(facts, [state.columns for state in states], scores)
 
 
 def score_states(
     model: Model, facts: pd.DataFrame, edits: LayerEdits, states: list[State], as_released: bool = False
-) -> dict[str, Tensor]:
-    """Columns of the `reversal` table, (facts, states) each. states: fact i under their update i."""
+) -> dict[str, Shaped[Tensor, "facts states"]]:
+    """Columns of the `reversal` table. states: fact i under their update i."""
     unedited = probe(model, edits.layer, facts)
     edited = unedited
     if edits.others:
         with edits.others_applied(model):
             edited = probe(model, edits.layer, facts)
     original = State("original").score(model, unedited)
-    found = []
+    by_state = []
     for state in states:
         scores = state.score(model, unedited if state.update is None else edited)
         first_true, first_new = _first_as_released(model, facts, scores) if as_released else (scores.first_true, scores.first_new)
-        found.append(
+        by_state.append(
             {
                 "logp_true": scores.logp_true,
                 "logp_new": scores.logp_new,
@@ -62,32 +62,39 @@ def score_states(
                 "kl": kl_divergence(original.log_probs, scores.log_probs).double(),
             }
         )
-    return {name: torch.stack([columns[name] for columns in found], dim=1) for name in found[0]}
+    return {name: torch.stack([columns[name] for columns in by_state], dim=1) for name in by_state[0]}
 
 
-def reversal_table(facts: pd.DataFrame, states: list[str], scores: dict[str, Tensor]) -> pd.DataFrame:
-    """The `reversal` table from the columns of `score_states`."""
+def reversal_table(
+    facts: pd.DataFrame, states: list[dict[str, Any]], scores: dict[str, Shaped[Tensor, "facts states"]]
+) -> pd.DataFrame:
+    """The `reversal` table from the columns of `score_states`. states: the columns that say which state each is."""
     who = facts[["case_id", "relation_id"]]
     return pd.concat(
         [
-            who.assign(state=state, **{name: values[:, at].numpy() for name, values in scores.items()})
+            who.assign(**state, **{name: values[:, at].numpy() for name, values in scores.items()})
             for at, state in enumerate(states)
         ],
         ignore_index=True,
     )
 
 
-def _first_as_released(model: Model, facts: pd.DataFrame, scores: Scores) -> list[Tensor]:
-    """Log-probabilities of the first tokens of both objects without their leading space, (facts,) each."""
+def _first_as_released(model: Model, facts: pd.DataFrame, scores: Scores) -> list[Float[Tensor, " facts"]]:
+    """Log-probabilities of the first tokens of both objects without their leading space."""
     rows = torch.arange(len(facts))
     return [scores.log_probs[rows, first_tokens(model, facts[name], False).cpu()] for name in ("target_true", "target_new")]
 
 
 def neighbours(facts: pd.DataFrame, prompts: int) -> tuple[pd.DataFrame, list[int]]:
-    """Each fact's first neighbourhood prompts (which share its true object) as facts, and the row of the fact of each."""
+    """Each fact's first neighbourhood prompts (which share its true object) as facts, and the row of the fact of each.
+
+    Raises OnemaskError when there is none.
+    """
     rows, owners = [], []
     for i, fact in enumerate(facts.to_dict("records")):
         for text in list(fact["neighborhood"])[:prompts]:
             rows.append(fact | {"prompt": text})
             owners.append(i)
+    if not rows:
+        raise OnemaskError("neighbourhood prompts in the test facts", "none", "Set neighborhood_prompts: 0.")
     return pd.DataFrame(rows, columns=facts.columns), owners

@@ -1,10 +1,12 @@
 """In which states the edited layer is measured: the trained mask, and the controls that it must beat."""
 
 import contextlib
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
 from onemask.masking.masks import Mask, random_mask, random_mask_by_output
@@ -18,16 +20,22 @@ from onemask.model.scoring import Probes, Scores, score
 class State:
     """How the layer computes. update: the edits, or None for the unedited model. keep: the mask over W and edits, or None.
 
-    restores: a pruned weight takes its value before the edit instead of zero.
+    restores: a pruned weight takes its value before the edit instead of zero. labels: columns of tables beside `state`.
     """
 
     name: str
     update: Update | None = None
-    keep: Tensor | None = None
+    keep: Shaped[Tensor, "d_model d_mlp"] | None = None
     restores: bool = False
+    labels: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, rows) -> "State":
-        return State(self.name, None if self.update is None else self.update[rows], self.keep, self.restores)
+        return replace(self, update=None if self.update is None else self.update[rows])
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What says in a table's row which state it is of."""
+        return {"state": self.name, **self.labels}
 
     @property
     def varies(self) -> bool:
@@ -64,28 +72,38 @@ def in_state(model: Model, edits: LayerEdits, state: State, mask_everywhere: boo
         yield
 
 
-def clipped(edits: Update, keep: Tensor) -> Update:
+def clipped(edits: Update, keep: Shaped[Tensor, "d_model d_mlp"]) -> Update:
     """The edits, each scaled to the norm that the mask leaves of it: is it enough to make an edit smaller?"""
     return edits.scaled(edits.norms(keep) / edits.norms())
 
 
-def states_of(edits: LayerEdits, mask: Mask, name: str, random: str | None, seed: int) -> list[State]:
-    """What a mask is measured with: the unedited and the edited model, the masked one under the mask's name, and controls.
+def states_of(
+    edits: LayerEdits, mask: Mask, seed: int, state: str = MAIN, random: bool = True, controls: bool = True
+) -> list[State]:
+    """What a mask is measured with: the unedited and the edited model, the edited one under the mask, and controls.
 
-    random: name of the state with a random mask of the same share, beside which layer_zeroed stands; None for neither. The main
-    mask has further controls: random_by_output (equal share in each output dimension), restored (the weights before the edit at
-    the pruned places), clipped (the edit's norm reduced as the mask does), unedited_masked (the mask over the unedited model).
+    state: name of the masked one. random: also a random mask of the same share, and layer_zeroed. controls: also
+    random_by_output (equal share in each output dimension), restored (the weights before the edit at the pruned places), clipped
+    (the edit's norm reduced as the mask does), unedited_masked (the mask over the unedited model).
     """
     update, keep = edits.update, mask.keep.to(edits.device)
-    found = [*unmasked(edits), State(name, update, keep)]
-    if random is not None:
-        found.append(State(random, update, random_mask(mask.keep, seed).to(edits.device)))
-        found.append(State("layer_zeroed", update, torch.zeros_like(keep)))
-    if name == MAIN:
-        found += [
+    states = [*unmasked(edits), State(state, update, keep)]
+    if random:
+        states.append(State("random", update, random_mask(mask.keep, seed).to(edits.device)))
+        states.append(State("layer_zeroed", update, torch.zeros_like(keep)))
+    if controls:
+        states += [
             State("random_by_output", update, random_mask_by_output(mask.keep, seed).to(edits.device)),
             State("restored", update, keep, restores=True),
             State("clipped", clipped(update, keep)),
             State("unedited_masked", None, keep),
         ]
-    return found
+    return states
+
+
+def transferred(edits: LayerEdits, masks: Mapping[str, Mask], seed: int) -> list[State]:
+    """Original, edited, edited under masks by the method that each was trained on, and under a random one of equal share."""
+    keeps = {method: mask.keep.to(edits.device) for method, mask in masks.items()}
+    control = random_mask(next(iter(masks.values())).keep, seed).to(edits.device)
+    states = [replace(state, labels={"trained_on": ""}) for state in [*unmasked(edits), State("random", edits.update, control)]]
+    return states + [State(MAIN, edits.update, keep, labels={"trained_on": method}) for method, keep in keeps.items()]

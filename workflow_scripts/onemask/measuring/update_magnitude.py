@@ -1,18 +1,18 @@
 """How large are the updates where the mask prunes, and everywhere (table 8)?"""
 
 import math
-from collections.abc import Callable
 
 import pandas as pd
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from onemask.io.batching import NO_JOURNAL, Journal, nothing, run_batches
-from onemask.model.edits import BatchEdit, LayerEdits
+from onemask.io.batching import IN_MEMORY, Work, run_batches
+from onemask.model.edits import JointEdit, LayerEdits
 
 
-def magnitude(update: Tensor, keep: Tensor) -> dict[str, float]:
-    """Columns of the `update_magnitude` table for one update (d_model, d_mlp) under a hard mask of the same shape.
+def magnitude(update: Float[Tensor, "d_model d_mlp"], keep: Bool[Tensor, "d_model d_mlp"]) -> dict[str, float]:
+    """Columns of the `update_magnitude` table for one update under a hard mask.
 
     high_magnitude is the share of pruned places among as many places with the largest |dW|: a random mask has the pruned share.
     Of a mask that prunes nothing, mean_pruned and high_magnitude are NaN.
@@ -34,19 +34,18 @@ def magnitude(update: Tensor, keep: Tensor) -> dict[str, float]:
 def by_edit(
     facts: pd.DataFrame,
     edits: LayerEdits,
-    keep: Tensor,
-    journal: Journal = NO_JOURNAL,
-    progress: Callable[[int], None] = nothing,
+    keep: Bool[Tensor, "d_model d_mlp"],
+    work: Work = IN_MEMORY,
 ) -> pd.DataFrame:
     """The `update_magnitude` table: a row a fact, or one row where all facts are one edit."""
-    if isinstance(edits.update, BatchEdit):
+    if isinstance(edits.update, JointEdit):
         return pd.DataFrame([{"case_id": -1, "relation_id": "", **magnitude(edits.update.matrix, keep)}])
-    update = edits.alone
+    update = edits.single
 
     def compute(group: list[int]) -> dict[str, Tensor]:
         (row,) = group
-        found = magnitude(update.dense(row), keep)
-        return {name: torch.tensor([value], dtype=torch.float64) for name, value in found.items()}
+        values = magnitude(update.dense(row), keep)
+        return {name: torch.tensor([value], dtype=torch.float64) for name, value in values.items()}
 
-    found = run_batches([[row] for row in range(len(update))], compute, journal, progress)
-    return facts[["case_id", "relation_id"]].assign(**{name: values.numpy() for name, values in found.items()})
+    columns = run_batches([[row] for row in range(len(update))], compute, work)
+    return facts[["case_id", "relation_id"]].assign(**{name: values.numpy() for name, values in columns.items()})

@@ -2,7 +2,7 @@
 
 W_hat = W + sum_j r_j u_j^T. Under an elementwise mask K the edited layer computes
 ((W + r u^T) * K) k = (W * K) k + r * (K (u * k)), so one batch may hold another edit in every row (method.md section 4). Facts
-edited together make one update for every row.
+edited jointly make one update for every row.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from onemask.io.errors import OnemaskError
@@ -18,15 +19,15 @@ from onemask.model.models import Model
 
 @dataclass(frozen=True)
 class FactoredEdits:
-    """The edits of N facts in one layer: u (N, rank, d_mlp), r (N, rank, d_model), float32; the rank is 1 but for fine-tuning.
+    """The edits of some facts in one layer, float32; the rank is 1 but for fine-tuning.
 
-    What the facts' edits mean together is the editor's affair: ROME's are N edits of the model, each on its own; MEMIT's are
-    the summands of one.
+    What they mean jointly is the editor's affair: ROME's are as many edits of the model, each on its own; MEMIT's are the
+    summands of one.
     """
 
     layer: int
-    u: Tensor
-    r: Tensor
+    u: Float[Tensor, "facts rank d_mlp"]
+    r: Float[Tensor, "facts rank d_model"]
 
     def __len__(self) -> int:
         return len(self.u)
@@ -47,25 +48,27 @@ class FactoredEdits:
     def to(self, device: torch.device) -> "FactoredEdits":
         return FactoredEdits(self.layer, self.u.to(device), self.r.to(device))
 
-    def dense(self, row: int) -> Tensor:
-        """The update of one fact, (d_model, d_mlp)."""
+    def dense(self, row: int) -> Float[Tensor, "d_model d_mlp"]:
+        """The update of one fact."""
         return self.r[row].T @ self.u[row]
 
-    def sum(self) -> Tensor:
-        """The update of all facts together, (d_model, d_mlp)."""
+    def sum(self) -> Float[Tensor, "d_model d_mlp"]:
+        """The joint update of all facts."""
         return self.r.flatten(0, 1).T @ self.u.flatten(0, 1)
 
-    def norms(self, keep: Tensor | None = None) -> Tensor:
-        """Frobenius norm of each fact's update, or of what a hard mask leaves of it, (N,)."""
+    def norms(self, keep: Shaped[Tensor, "d_model d_mlp"] | None = None) -> Float[Tensor, " facts"]:
+        """Frobenius norm of each fact's update, or of what a hard mask leaves of it."""
         dense = (self.dense(row) for row in range(len(self)))
         return torch.stack([(part if keep is None else part * keep.to(part)).norm() for part in dense])
 
-    def scaled(self, factors: Tensor) -> "FactoredEdits":
-        """Each fact's update times its factor, (N,)."""
+    def scaled(self, factors: Float[Tensor, " facts"]) -> "FactoredEdits":
+        """Each fact's update times its factor."""
         return FactoredEdits(self.layer, self.u, self.r * factors[:, None, None])
 
-    def product(self, keys: Tensor, keep: Tensor | None) -> Tensor:
-        """What the updates, one a row and masked by `keep`, make of keys (rows, length, d_mlp): (rows, length, d_model)."""
+    def product(
+        self, keys: Float[Tensor, "rows length d_mlp"], keep: Shaped[Tensor, "d_model d_mlp"] | None
+    ) -> Float[Tensor, "rows length d_model"]:
+        """What the updates, one a row and masked by `keep`, make of keys."""
         keys = keys.to(self.u.dtype)
         if keep is None:
             return (keys @ self.u.mT) @ self.r
@@ -76,39 +79,45 @@ class FactoredEdits:
 
 
 @dataclass(frozen=True)
-class BatchEdit:
-    """One update for every row, as of facts edited together: matrix (d_model, d_mlp)."""
+class JointEdit:
+    """One update for every row, as of facts edited jointly."""
 
     layer: int
-    matrix: Tensor
+    matrix: Float[Tensor, "d_model d_mlp"]
 
-    def __getitem__(self, rows) -> "BatchEdit":
+    def __getitem__(self, rows) -> "JointEdit":
         return self
 
-    def norms(self, keep: Tensor | None = None) -> Tensor:
-        """Frobenius norm of the update, or of what a hard mask leaves of it, (1,)."""
+    def norms(self, keep: Shaped[Tensor, "d_model d_mlp"] | None = None) -> Float[Tensor, "1"]:
+        """Frobenius norm of the update, or of what a hard mask leaves of it."""
         return (self.matrix if keep is None else self.matrix * keep.to(self.matrix)).norm()[None]
 
-    def scaled(self, factors: Tensor) -> "BatchEdit":
-        """The update times a factor, (1,)."""
-        return BatchEdit(self.layer, self.matrix * factors)
+    def scaled(self, factors: Float[Tensor, "1"]) -> "JointEdit":
+        """The update times a factor."""
+        return JointEdit(self.layer, self.matrix * factors)
 
-    def product(self, keys: Tensor, keep: Tensor | None) -> Tensor:
-        """What the update, masked by `keep`, makes of keys (rows, length, d_mlp): (rows, length, d_model)."""
+    def product(
+        self, keys: Float[Tensor, "rows length d_mlp"], keep: Shaped[Tensor, "d_model d_mlp"] | None
+    ) -> Float[Tensor, "rows length d_model"]:
+        """What the update, masked by `keep`, makes of keys."""
         matrix = self.matrix.to(keys)
         return keys @ (matrix if keep is None else matrix * keep.to(keys)).T
 
 
-Update = FactoredEdits | BatchEdit
+Update = FactoredEdits | JointEdit
 
 
 def product(
-    keys: Tensor, weight: Tensor, update: Update | None = None, keep: Tensor | None = None, restores: bool = False
-) -> Tensor:
-    """What the (edited, masked) matrix makes of its input: (rows, length, d_model).
+    keys: Float[Tensor, "rows length d_mlp"],
+    weight: Float[Tensor, "d_model d_mlp"],
+    update: Update | None = None,
+    keep: Shaped[Tensor, "d_model d_mlp"] | None = None,
+    restores: bool = False,
+) -> Float[Tensor, "rows length d_model"]:
+    """What the (edited, masked) matrix makes of its input.
 
-    keys: (rows, length, d_mlp). weight: (d_model, d_mlp). keep: mask K, (d_model, d_mlp), of any real type, or None for all
-    ones. restores: where K is 0 the weight is what it was before the edit, not zero.
+    keep: mask K, of any real type, or None for all ones. restores: where K is 0 the weight is what it was before the edit, not
+    zero.
     """
     out = keys @ (weight if keep is None or restores else weight * keep.to(weight)).T
     return out if update is None else out + update.product(keys, keep).to(out.dtype)
@@ -116,7 +125,7 @@ def product(
 
 @contextlib.contextmanager
 def edited_layer(
-    model: Model, layer: int, update: Update | None = None, keep: Tensor | None = None
+    model: Model, layer: int, update: Update | None = None, keep: Shaped[Tensor, "d_model d_mlp"] | None = None
 ) -> Generator[None, None, None]:
     """Within the block, `layer` of the model computes with `update` (row i of a batch under edit i) and mask `keep`."""
 
@@ -158,7 +167,7 @@ def applied(model: Model, edits: Iterable[FactoredEdits]) -> Generator[None, Non
 
 
 @contextlib.contextmanager
-def masked_weight(model: Model, layer: int, keep: Tensor) -> Generator[None, None, None]:
+def masked_weight(model: Model, layer: int, keep: Shaped[Tensor, "d_model d_mlp"]) -> Generator[None, None, None]:
     """Within the block the layer's W is W * K, whatever reads it; afterwards W is what it was."""
     with weights_restored(model, [layer]):
         with torch.no_grad():
@@ -171,7 +180,7 @@ def masked_weight(model: Model, layer: int, keep: Tensor) -> Generator[None, Non
 class LayerEdits:
     """Edits as a mask meets them: `update` stands in the one layer that the mask covers, `others` in the weights of other layers.
 
-    update: FactoredEdits where each fact is an edit of its own (the mask covers its only layer), BatchEdit where all facts are
+    update: FactoredEdits where each fact is an edit of its own (the mask covers its only layer), JointEdit where all facts are
     one edit (the mask covers the last edited layer, and the others keep their part of it).
     """
 
@@ -183,21 +192,21 @@ class LayerEdits:
         return self.update.layer
 
     @property
-    def alone(self) -> FactoredEdits:
+    def single(self) -> FactoredEdits:
         """`update` of facts that are each edited on their own; OnemaskError where all are one edit."""
-        if isinstance(self.update, BatchEdit):
+        if isinstance(self.update, JointEdit):
             raise OnemaskError("edits that are each on their own", "one edit of all facts", "Take another method.")
         return self.update
 
     @property
     def device(self) -> torch.device:
-        return (self.update.matrix if isinstance(self.update, BatchEdit) else self.update.u).device
+        return (self.update.matrix if isinstance(self.update, JointEdit) else self.update.u).device
 
     @property
     def shape(self) -> tuple[int, int]:
         """(d_model, d_mlp) of the edited matrix."""
         update = self.update
-        rows, columns = update.matrix.shape if isinstance(update, BatchEdit) else (update.r.shape[2], update.u.shape[2])
+        rows, columns = update.matrix.shape if isinstance(update, JointEdit) else (update.r.shape[2], update.u.shape[2])
         return rows, columns
 
     def __getitem__(self, rows) -> "LayerEdits":

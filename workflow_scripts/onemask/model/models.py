@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from onemask.io.errors import OnemaskError, reason
@@ -29,8 +30,8 @@ class Family:
     matrix: str
     mlp_norm: str
     final_norm: str
-    embedding: str
-    positions: str | None
+    embed: str
+    pos_embed: str | None
     rotary: str | None
     transposed: bool
     norm_centres: bool
@@ -44,8 +45,8 @@ _LLAMA = Family(
     matrix="mlp.down_proj",
     mlp_norm="post_attention_layernorm",
     final_norm="model.norm",
-    embedding="model.embed_tokens",
-    positions=None,
+    embed="model.embed_tokens",
+    pos_embed=None,
     rotary="model.rotary_emb",
     transposed=False,
     norm_centres=False,
@@ -60,8 +61,8 @@ FAMILIES = {
         matrix="mlp.c_proj",
         mlp_norm="ln_2",
         final_norm="transformer.ln_f",
-        embedding="transformer.wte",
-        positions="transformer.wpe",
+        embed="transformer.wte",
+        pos_embed="transformer.wpe",
         rotary=None,
         transposed=True,
         norm_centres=True,
@@ -88,8 +89,8 @@ def resolve_kernels() -> None:
 class Model:
     """A frozen causal language model, its tokenizer and its parts.
 
-    Attributes: `blocks` (ModuleList), `final_norm`, `head` (no bias), `embedding`, `d_model`, `d_mlp`, `layers`, `info`
-    (identity for provenance: name, id, revision, sha256).
+    Attributes: `blocks` (ModuleList), `final_norm`, `embed`, `pos_embed` (or None), `unembed` (no bias), `n_layers`, `d_model`,
+    `d_mlp`, `info` (identity for provenance: name, id, revision, sha256).
     """
 
     def __init__(self, network: "PreTrainedModel", tokenizer, family: str, info: dict | None = None):
@@ -102,39 +103,39 @@ class Model:
         self.info = info or {}
         self.blocks: nn.ModuleList = network.get_submodule(self.family.blocks)
         self.final_norm = network.get_submodule(self.family.final_norm)
-        self.embedding: nn.Embedding = network.get_submodule(self.family.embedding)
-        self.positions: nn.Embedding | None = network.get_submodule(self.family.positions) if self.family.positions else None
+        self.embed: nn.Embedding = network.get_submodule(self.family.embed)
+        self.pos_embed: nn.Embedding | None = network.get_submodule(self.family.pos_embed) if self.family.pos_embed else None
         self.rotary = network.get_submodule(self.family.rotary) if self.family.rotary else None
-        self.head: nn.Linear = network.get_output_embeddings()
-        self.layers = len(self.blocks)
+        self.unembed: nn.Linear = network.get_output_embeddings()
+        self.n_layers = len(self.blocks)
         self.d_model, self.d_mlp = self.weight(0).shape
 
     @property
-    def context(self) -> int:
+    def n_ctx(self) -> int:
         """Positions that the model can be run on."""
         return self.network.config.max_position_embeddings
 
     @property
     def device(self) -> torch.device:
-        return self.embedding.weight.device
+        return self.embed.weight.device
 
     def block(self, layer: int) -> nn.Module:
         """A transformer block by its number; OnemaskError when the model has none of that number."""
-        if not 0 <= layer < self.layers:
-            raise OnemaskError(f"a layer in 0..{self.layers - 1}", str(layer), "Correct the layer.")
+        if not 0 <= layer < self.n_layers:
+            raise OnemaskError(f"a layer in 0..{self.n_layers - 1}", str(layer), "Correct the layer.")
         return self.blocks[layer]
 
     def matrix(self, layer: int) -> nn.Module:
         """The module that holds W of a layer (the MLP's second matrix)."""
         return self.block(layer).get_submodule(self.family.matrix)
 
-    def weight(self, layer: int) -> Tensor:
-        """W of a layer as a view of shape (d_model, d_mlp), however it is stored."""
+    def weight(self, layer: int) -> Float[Tensor, "d_model d_mlp"]:
+        """W of a layer as a view, however it is stored."""
         weight = cast(Tensor, self.matrix(layer).weight)
         return weight.T if self.family.transposed else weight
 
-    def bias(self, layer: int) -> Tensor | None:
-        """Bias of the edited matrix, (d_model,), or None."""
+    def bias(self, layer: int) -> Float[Tensor, " d_model"] | None:
+        """Bias of the edited matrix."""
         return cast(Tensor | None, self.matrix(layer).bias)
 
 
@@ -225,5 +226,5 @@ def load_checkpoint(folder: Path, info: dict, device: str = "cpu", dtype: str = 
 
 def require_context(model: Model, length: int) -> None:
     """Raise OnemaskError where a text of so many tokens exceeds the model's context."""
-    if length > model.context:
-        raise OnemaskError(f"texts of at most {model.context} tokens, the model's context", f"{length}", "Shorten the prompts.")
+    if length > model.n_ctx:
+        raise OnemaskError(f"texts of at most {model.n_ctx} tokens, the model's context", f"{length}", "Shorten the prompts.")

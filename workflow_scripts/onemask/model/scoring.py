@@ -1,54 +1,55 @@
 """Scoring facts: log-probabilities of both objects, the predicted token, and the KL divergence, in any state of the layer."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
 import torch
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from onemask.io.batching import NO_JOURNAL, Journal, nothing, run_batches
+from onemask.io.batching import IN_MEMORY, Work, run_batches
 from onemask.io.errors import OnemaskError
 from onemask.model.edits import Update, product
-from onemask.model.forward import Cut, finish_at, logits_at, split_at
+from onemask.model.forward import LayerInput, finish_at, logits_at, run_to
 from onemask.model.models import Model
 from onemask.model.tokens import batches, encode, encode_target, pad
 
 
 @dataclass(frozen=True)
 class Probes:
-    """Facts cut at the edited layer, with the places where the tokens of their objects are read.
+    """Facts' texts at the edited layer, with the places where the tokens of their objects are read.
 
     A text is the prompt and all but the last token of an object; a text that both objects share stands once.
-    cut: the texts. fact: fact of each text. text, position, token: of each object token, (reads,); side: (reads,), 0 where
-    it belongs to the true object and 1 to the new one.
+    fact: fact of each text. text, position, token: of each object token; side: 0 where it belongs to the true object and 1 to
+    the new one.
     """
 
-    cut: Cut
-    fact: Tensor
-    text: Tensor
-    position: Tensor
-    token: Tensor
-    side: Tensor
+    at_layer: LayerInput
+    fact: Int[Tensor, " texts"]
+    text: Int[Tensor, " reads"]
+    position: Int[Tensor, " reads"]
+    token: Int[Tensor, " reads"]
+    side: Int[Tensor, " reads"]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """By fact, natural logarithms: object sequence (logp_*) and first token (first_*), (facts,); log_probs at the last
-    prompt position, (facts, vocabulary); accuracy: share of the new object's tokens that are the argmax, teacher-forced.
+    """Natural logarithms: object sequence (logp_*) and first token (first_*); log_probs at the last prompt position.
+
+    accuracy: share of the new object's tokens that are the argmax, teacher-forced.
     """
 
-    logp_true: Tensor
-    logp_new: Tensor
-    first_true: Tensor
-    first_new: Tensor
-    log_probs: Tensor
-    accuracy: Tensor
+    logp_true: Float[Tensor, " facts"]
+    logp_new: Float[Tensor, " facts"]
+    first_true: Float[Tensor, " facts"]
+    first_new: Float[Tensor, " facts"]
+    log_probs: Float[Tensor, "facts d_vocab"]
+    accuracy: Float[Tensor, " facts"]
 
 
 def texts_of(model: Model, facts: pd.DataFrame) -> list[tuple[list[int], list[int], list[int]]]:
     """Token ids of each fact's prompt, true object and new object; OnemaskError where they exceed the model's context."""
-    found = [
+    ids = [
         (
             encode(model.tokenizer, fact.prompt.replace("{}", fact.subject)),
             encode_target(model.tokenizer, fact.target_true),
@@ -56,12 +57,12 @@ def texts_of(model: Model, facts: pd.DataFrame) -> list[tuple[list[int], list[in
         )
         for fact in facts.itertuples()
     ]
-    for fact, (prompt, true, new) in zip(facts.itertuples(), found, strict=True):
+    for fact, (prompt, true, new) in zip(facts.itertuples(), ids, strict=True):
         length = len(prompt) + max(len(true), len(new)) - 1
-        if length > model.context:
-            expected = f"a text about {fact.subject!r} of at most {model.context} tokens"
+        if length > model.n_ctx:
+            expected = f"a text about {fact.subject!r} of at most {model.n_ctx} tokens"
             raise OnemaskError(expected, f"{length}", "Shorten the prompt.")
-    return found
+    return ids
 
 
 def fact_batches(model: Model, facts: pd.DataFrame, batch_tokens: int) -> list[list[int]]:
@@ -85,38 +86,44 @@ def probe(model: Model, layer: int, facts: pd.DataFrame) -> Probes:
                 owner.append(i)
             reads += [(at[start], len(prompt) - 1 + n, token, side) for n, token in enumerate(target)]
     columns = (torch.tensor(column, device=model.device) for column in zip(*reads, strict=True))
-    return Probes(split_at(model, layer, pad(rows)), torch.tensor(owner, device=model.device), *columns)
+    return Probes(run_to(model, layer, pad(rows)), torch.tensor(owner, device=model.device), *columns)
 
 
 @torch.inference_mode()
 def score(
-    model: Model, probes: Probes, update: Update | None = None, keep: Tensor | None = None, restores: bool = False
+    model: Model,
+    probes: Probes,
+    update: Update | None = None,
+    keep: Shaped[Tensor, "d_model d_mlp"] | None = None,
+    restores: bool = False,
 ) -> Scores:
     """Score facts with the layer in one state: with `update` (fact i under update i) or not, masked by `keep` or not.
 
     restores: where the mask is 0 the weight is what it was before the edit, not zero.
     """
     by_text = None if update is None else update[probes.fact]
-    weight = model.weight(probes.cut.layer)
-    made = product(probes.cut.keys, weight, by_text, keep, restores)
-    log_probs = logits_at(model, finish_at(model, probes.cut, made, probes.text, probes.position)).log_softmax(-1)
-    chosen = log_probs.gather(1, probes.token[:, None])[:, 0].double()
+    weight = model.weight(probes.at_layer.layer)
+    output = product(probes.at_layer.keys, weight, by_text, keep, restores)
+    log_probs = logits_at(model, finish_at(model, probes.at_layer, output, probes.text, probes.position)).log_softmax(-1)
+    logp = log_probs.gather(1, probes.token[:, None])[:, 0].double()
     target = 2 * probes.fact[probes.text] + probes.side
     facts = int(probes.fact[-1]) + 1
 
-    def summed(values: Tensor) -> Tensor:
+    def summed(values: Tensor) -> Float[Tensor, "facts 2"]:
         zeros = torch.zeros(2 * facts, dtype=torch.float64, device=values.device)
         return zeros.index_add(0, target, values.double()).cpu().view(facts, 2)
 
-    sums, hits, counts = summed(chosen), summed(log_probs.argmax(-1) == probes.token), summed(torch.ones_like(chosen))
+    sums, hits, counts = summed(logp), summed(log_probs.argmax(-1) == probes.token), summed(torch.ones_like(logp))
     is_first = torch.cat([torch.ones_like(target[:1], dtype=torch.bool), target[1:] != target[:-1]])
-    first = chosen[is_first].cpu().view(facts, 2)
+    first = logp[is_first].cpu().view(facts, 2)
     at_prompt = log_probs[is_first][0::2].cpu()
     return Scores(sums[:, 0], sums[:, 1], first[:, 0], first[:, 1], at_prompt, (hits / counts)[:, 1])
 
 
-def kl_divergence(reference: Tensor, other: Tensor) -> Tensor:
-    """KL(reference || other) of log-probabilities over the last dimension, in nats."""
+def kl_divergence(
+    reference: Float[Tensor, "*places d_vocab"], other: Float[Tensor, "*places d_vocab"]
+) -> Float[Tensor, "*places"]:
+    """KL(reference || other) of log-probabilities, in nats."""
     return (reference.exp() * (reference - other)).sum(-1)
 
 
@@ -124,22 +131,20 @@ def kl_divergence(reference: Tensor, other: Tensor) -> Tensor:
 def knowledge(
     model: Model,
     facts: pd.DataFrame,
-    batch_tokens: int,
-    journal: Journal = NO_JOURNAL,
-    progress: Callable[[int], None] = nothing,
+    work: Work = IN_MEMORY,
 ) -> pd.DataFrame:
     """The `knowledge` table: does the unedited model prefer the true object, P(o) > P(o*)? facts: with their `split`."""
 
     def compute(group: list[int]) -> dict[str, Tensor]:
-        scores = score(model, probe(model, model.layers - 1, facts.iloc[group]))
+        scores = score(model, probe(model, model.n_layers - 1, facts.iloc[group]))
         return {"logp_true": scores.logp_true, "logp_new": scores.logp_new}
 
-    found = run_batches(fact_batches(model, facts, batch_tokens), compute, journal, progress)
-    table = facts[["case_id", "relation_id", "split"]].assign(**{name: values.numpy() for name, values in found.items()})
+    scores = run_batches(fact_batches(model, facts, work.batch_tokens), compute, work)
+    table = facts[["case_id", "relation_id", "split"]].assign(**{name: values.numpy() for name, values in scores.items()})
     return table.assign(known=table["logp_true"] > table["logp_new"])
 
 
-def first_tokens(model: Model, objects: pd.Series, space: bool) -> Tensor:
-    """First token of each object, (facts,), with its leading space or, as the release reads them, without."""
+def first_tokens(model: Model, objects: pd.Series, space: bool) -> Int[Tensor, " facts"]:
+    """First token of each object, with its leading space or, as the release reads them, without."""
     ids = [encode_target(model.tokenizer, text, space)[0] for text in objects]
     return torch.tensor(ids, device=model.device)

@@ -18,22 +18,22 @@ NAMES = {
 
 def shape_of(config) -> dict:
     """The key `shape` of a model's file, from a configuration of transformers."""
-    found: dict = {ours: getattr(config, theirs, None) for ours, theirs in NAMES.items()}
-    found["d_mlp"] = found["d_mlp"] or getattr(config, "n_inner", None) or 4 * found["d_model"]
-    found["key_heads"] = found["key_heads"] or found["heads"]
-    return found
+    shape: dict = {ours: getattr(config, theirs, None) for ours, theirs in NAMES.items()}
+    shape["d_mlp"] = shape["d_mlp"] or getattr(config, "n_inner", None) or 4 * shape["d_model"]
+    shape["key_heads"] = shape["key_heads"] or shape["heads"]
+    return shape
 
 
 def check_shape(folder: Path, shape: dict, name: str) -> None:
     """OnemaskError when a checkpoint's folder holds a model of another shape than its file states."""
     from transformers import AutoConfig
 
-    found = shape_of(AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
-    wrong = {key: value for key, value in found.items() if shape[key] != value}
+    actual = shape_of(AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
+    wrong = {key: value for key, value in actual.items() if shape[key] != value}
     if wrong:
         stated = ", ".join(f"{key}: {shape[key]}" for key in wrong)
-        seen = ", ".join(f"{key}: {value}" for key, value in wrong.items())
-        raise OnemaskError(f"{stated}, as config/models/{name}.yaml states", seen, "Correct `shape` or the source.")
+        found = ", ".join(f"{key}: {value}" for key, value in wrong.items())
+        raise OnemaskError(f"{stated}, as config/models/{name}.yaml states", found, "Correct `shape` or the source.")
 
 
 def empty_model(family: str, shape: dict, dtype: str = "float32"):

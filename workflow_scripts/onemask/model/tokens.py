@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from onemask.io.errors import OnemaskError
@@ -15,14 +16,14 @@ from onemask.io.errors import OnemaskError
 
 @dataclass(frozen=True)
 class Padded:
-    """Right-padded token ids: `ids` (rows, length) int64, `lengths` (rows,) int64."""
+    """Right-padded token ids."""
 
-    ids: Tensor
-    lengths: Tensor
+    ids: Int[Tensor, "rows length"]
+    lengths: Int[Tensor, " rows"]
 
     @property
-    def last(self) -> Tensor:
-        """Position of each row's last token, (rows,)."""
+    def last(self) -> Int[Tensor, " rows"]:
+        """Position of each row's last token."""
         return self.lengths - 1
 
 

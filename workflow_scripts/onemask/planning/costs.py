@@ -7,6 +7,7 @@ twice as much again. Attention between the few tokens of a fact is left out.
 from dataclasses import dataclass
 
 from onemask.editors.second_moment import STRIPS
+from onemask.masking.settings import MaskSettings
 
 # mean tokens of a prompt, of its paraphrases and neighbourhood prompts, of an object, and from the subject's last token on; texts
 # on which a fact is scored, which are one where both objects are one token: 400 facts of each, with SmolLM2's tokenizer
@@ -23,7 +24,7 @@ VARYING = 6  # those of them that are another one for each edit
 class Shape:
     """Sizes of a model. block, mlp: weights of one block, and of its MLP."""
 
-    layers: int
+    n_layers: int
     d_model: int
     d_mlp: int
     vocabulary: int
@@ -36,7 +37,7 @@ class Shape:
 
     def behind(self, layer: int, tokens: float, read: float) -> float:
         """Operations of a forward pass behind a layer, of which some tokens are read: on these alone the last MLP runs."""
-        blocks = self.layers - layer - 1
+        blocks = self.n_layers - layer - 1
         return self.through(blocks, tokens) - 2 * self.mlp * (tokens - read) * bool(blocks)
 
     def read(self, places: float) -> float:
@@ -76,26 +77,26 @@ def edited(shape: Shape, layer: int, texts: dict, facts: float, settings: dict) 
     What a template puts before all facts' prompts runs once for all of them, and is not counted.
     """
     templates, _ = contexts(settings)
-    once = shape.through(shape.layers, facts * templates * (texts["prompt"] + texts["object"] - 1))
+    once = shape.through(shape.n_layers, facts * templates * (texts["prompt"] + texts["object"] - 1))
     tokens = facts * templates * (texts["suffix"] + texts["object"] - 1)
-    step = 2 * shape.through(shape.layers - layer - 1, tokens) + 2 * shape.read(facts * (templates * texts["object"] + 1))
+    step = 2 * shape.through(shape.n_layers - layer - 1, tokens) + 2 * shape.read(facts * (templates * texts["object"] + 1))
     return once + settings["steps"] * step + scored(shape, layer, texts, facts, 2)
 
 
-def masked(shape: Shape, layer: int, texts: dict, edits: float, settings: dict) -> float:
+def masked(shape: Shape, layer: int, texts: dict, edits: float, settings: MaskSettings) -> float:
     """The mask's training: every text up to the layer once, then forward and backward behind it in every epoch; validation."""
     tokens = edits * (texts["prompt"] + (TEXTS_AN_EDIT - 1) * texts["paraphrase"])
     places = edits * TEXTS_AN_EDIT
     # behind the layer only the gradient of its output is wanted; of the two products at the layer also that of the mask
     step = 2 * shape.behind(layer, tokens, places) + 6 * shape.matrix(tokens) + 3 * shape.read(places)
-    held = settings["validation_share"]
+    held = settings.validation_share
     epoch = (1 - held) * step + held * in_a_state(shape, layer, texts, edits)
-    return shape.through(shape.layers, tokens) + settings["epochs"] * epoch
+    return shape.through(shape.n_layers, tokens) + settings.epochs * epoch
 
 
 def perplexity(shape: Shape, layer: int, tokens: float, states: float) -> float:
     """Perplexity of a text in some states of a layer."""
-    behind = shape.through(shape.layers - layer - 1, tokens) + 2 * shape.matrix(tokens) + shape.read(tokens)
+    behind = shape.through(shape.n_layers - layer - 1, tokens) + 2 * shape.matrix(tokens) + shape.read(tokens)
     return shape.through(layer + 1, tokens) + states * behind
 
 
@@ -106,5 +107,5 @@ def outer_products(shape: Shape, layers: int, tokens: float) -> float:
 
 def patched(shape: Shape, layer: int, texts: dict, facts: float) -> float:
     """Outputs of later layers replaced: three kinds, from each layer behind the edited one on."""
-    later = shape.layers - layer - 1
+    later = shape.n_layers - layer - 1
     return 3 * (shape.through(later * (later + 1) / 2, facts * texts["prompt"]) + (later + 1) * shape.read(facts))

@@ -5,13 +5,13 @@ to the logit. The unfolded form is the released code's: the component's output t
 """
 
 import itertools
-from collections.abc import Callable
 
 import pandas as pd
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from onemask.io.batching import NO_JOURNAL, Journal, nothing, run_batches
+from onemask.io.batching import IN_MEMORY, Work, run_batches
 from onemask.measuring.schemas import DECOMPOSITION
 from onemask.measuring.states import State, in_state
 from onemask.model.edits import LayerEdits
@@ -22,14 +22,17 @@ from onemask.model.tokens import Padded, pad, prompt_ids
 
 SCHEMA = DECOMPOSITION
 
+Parts = Float[Tensor, "components rows d_model"]
+Stream = Float[Tensor, "rows d_model"]  # also unembedding vectors, one a row
+
 
 def names_of(model: Model) -> list[tuple[int, str]]:
     """Layer and name of each of the `components`; layer -1 is the embedding."""
-    return [(-1, "embedding"), *((layer, name) for layer in range(model.layers) for name in ("attention", "mlp"))]
+    return [(-1, "embedding"), *((layer, name) for layer in range(model.n_layers) for name in ("attention", "mlp"))]
 
 
-def components(model: Model, tokens: Padded) -> tuple[Tensor, Tensor]:
-    """Outputs (components, rows, d_model) at the last position, in the order of `names_of`, and the stream they sum to.
+def components(model: Model, tokens: Padded) -> tuple[Parts, Stream]:
+    """Outputs at the last position, in the order of `names_of`, and the stream they sum to.
 
     Call it inside `in_state` for an edited state.
     """
@@ -37,7 +40,7 @@ def components(model: Model, tokens: Padded) -> tuple[Tensor, Tensor]:
     mask, positions = causal_mask(lengths, ids.shape[1]), torch.arange(ids.shape[1], device=model.device)[None]
     hidden = embed(model, ids)
     parts = [last(hidden, lengths)]
-    for layer in range(model.layers):
+    for layer in range(model.n_layers):
         middle = {}
         norm = model.block(layer).get_submodule(model.family.mlp_norm)
         with norm.register_forward_pre_hook(lambda _, args, into=middle: into.update(stream=args[0])):
@@ -47,10 +50,12 @@ def components(model: Model, tokens: Padded) -> tuple[Tensor, Tensor]:
     return torch.stack(parts), last(hidden, lengths)
 
 
-def fold(model: Model, parts: Tensor, stream: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """Exact contributions (components, rows) to the logits of one token a row, and the norm's bias term (rows,).
+def fold(
+    model: Model, parts: Parts, stream: Stream, columns: Stream
+) -> tuple[Float[Tensor, "components rows"], Float[Tensor, " rows"]]:
+    """Exact contributions to the logits of one token a row, and the norm's bias term.
 
-    parts: (components, rows, d_model). stream: their sum, (rows, d_model). columns: unembedding vectors (rows, d_model).
+    stream: the parts' sum. columns: unembedding vectors of the tokens.
     """
     norm = model.final_norm
     eps = getattr(norm, model.family.norm_eps)
@@ -72,9 +77,7 @@ def measure(
     facts: pd.DataFrame,
     edits: LayerEdits,
     states: list[State],
-    batch_tokens: int,
-    journal: Journal = NO_JOURNAL,
-    progress: Callable[[int], None] = nothing,
+    work: Work = IN_MEMORY,
     as_released: bool = False,
 ) -> pd.DataFrame:
     """The `decomposition` table of the first tokens of both objects, in every state.
@@ -86,15 +89,16 @@ def measure(
     def compute(group: list[int]) -> dict[str, Tensor]:
         batch = facts.iloc[group]
         tokens = pad(prompt_ids(model.tokenizer, batch))
-        vectors = [model.head.weight[first_tokens(model, batch[column], not as_released)] for column in OBJECTS.values()]
-        found = []
+        vectors = [model.unembed.weight[first_tokens(model, batch[column], not as_released)] for column in OBJECTS.values()]
+        by_state_and_token = []
         for state in states:
             with in_state(model, edits, state[group], mask_everywhere=as_released):
                 parts, stream = components(model, tokens)
-            found += [contributions(model, parts, stream, columns) for columns in vectors]
-        return {"exact": torch.stack([exact for exact, _ in found], 1), "unfolded": torch.stack([raw for _, raw in found], 1)}
+            by_state_and_token += [contributions(model, parts, stream, columns) for columns in vectors]
+        exact, unfolded = zip(*by_state_and_token, strict=True)
+        return {"exact": torch.stack(exact, 1), "unfolded": torch.stack(unfolded, 1)}
 
-    values = run_batches(fact_batches(model, facts, batch_tokens), compute, journal, progress)
+    values = run_batches(fact_batches(model, facts, work.batch_tokens), compute, work)
     shown = itertools.product([state.name for state in states], OBJECTS)
     frames = [
         _table(model, facts, state, token, {form: of[:, at] for form, of in values.items()})
@@ -103,8 +107,10 @@ def measure(
     return pd.concat(frames, ignore_index=True)
 
 
-def contributions(model: Model, parts: Tensor, stream: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """Exact and unfolded contributions of every component and, last, of the final norm's bias, (rows, components + 1) each.
+def contributions(
+    model: Model, parts: Parts, stream: Stream, columns: Stream
+) -> tuple[Float[Tensor, "rows components_and_bias"], Float[Tensor, "rows components_and_bias"]]:
+    """Exact and unfolded contributions of every component and, last, of the final norm's bias.
 
     parts, stream, columns: as in `fold`.
     """
@@ -114,8 +120,8 @@ def contributions(model: Model, parts: Tensor, stream: Tensor, columns: Tensor) 
 
 
 def _table(model: Model, facts: pd.DataFrame, state: str, token: str, values: dict[str, Tensor]) -> pd.DataFrame:
-    """Rows of the `decomposition` table from contributions (facts, components + 1) by form."""
-    names = [*names_of(model), (model.layers, "norm_bias")]
+    """Rows of the `decomposition` table from contributions by form, as of `contributions`."""
+    names = [*names_of(model), (model.n_layers, "norm_bias")]
     return pd.DataFrame(
         {
             "case_id": list(facts["case_id"]) * len(names),

@@ -1,4 +1,4 @@
-"""Texts cut at a layer and kept without padding, in memory or on disk; and texts packed side by side, each seeing only itself."""
+"""A layer's input kept without padding, in memory or on disk; and texts packed side by side, each seeing only itself."""
 
 import dataclasses
 import errno
@@ -10,9 +10,10 @@ import torch
 from conftest import FACTS
 from onemask.io.errors import OnemaskError
 from onemask.model import forward
-from onemask.model.cut_store import cut_texts
 from onemask.model.edits import product
-from onemask.model.forward import Packed, ends, finish_at, logits_at, pack, split_at
+from onemask.model.forward import ends, finish_at, logits_at, run_to
+from onemask.model.input_cache import cache_layer_inputs
+from onemask.model.packing import Packed, pack
 from onemask.model.tokens import encode, pad
 from test_algebra import LAYER, plain_logits
 
@@ -28,8 +29,8 @@ def some_texts(lengths: list[int]) -> list[list[int]]:
     return [torch.randint(1, 300, (length,), generator=generator).tolist() for length in lengths]
 
 
-def valid(cut, row: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return tuple(part[row, : int(cut.lengths[row])] for part in (cut.keys, cut.base))
+def valid(at_layer, row: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return tuple(part[row, : int(at_layer.lengths[row])] for part in (at_layer.keys, at_layer.base))
 
 
 @pytest.mark.parametrize("mapped", [False, True])
@@ -37,8 +38,8 @@ def valid(cut, row: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_kept_texts_are_those_cut_in_a_padded_batch(model, tmp_path, mapped, rows):
     ids = [encode(model.tokenizer, fact["prompt"].replace("{}", fact["subject"])) for fact in FACTS] + some_texts([1, 30])
     file = tmp_path / "new folder" / "cache" if mapped else None
-    store = cut_texts(model, LAYER, ids, 0 if mapped else 8000, file)
-    found, expected = store[torch.tensor(rows)], split_at(model, LAYER, pad([ids[i] for i in rows]))
+    store = cache_layer_inputs(model, LAYER, ids, 0 if mapped else 8000, file)
+    found, expected = store[torch.tensor(rows)], run_to(model, LAYER, pad([ids[i] for i in rows]))
     assert found.layer == LAYER and found.lengths.tolist() == expected.lengths.tolist()
     assert found.keys.shape == expected.keys.shape and found.base.shape == expected.base.shape
     for row in range(len(rows)):
@@ -53,9 +54,9 @@ def test_memory_and_disk_hold_the_same_bits_and_are_chosen_by_the_limit(model, t
     ids = some_texts(some_lengths(100))
     megabytes = sum(map(len, ids)) * (model.d_mlp + model.d_model) * 8 / 1e6
     assert 1 < megabytes < 2
-    memory = cut_texts(model, LAYER, ids, 2, tmp_path / "cache")
+    memory = cache_layer_inputs(model, LAYER, ids, 2, tmp_path / "cache")
     assert "in memory" in caplog.text and "on disk" not in caplog.text
-    disk = cut_texts(model, LAYER, ids, 1, tmp_path / "cache")
+    disk = cache_layer_inputs(model, LAYER, ids, 1, tmp_path / "cache")
     assert "on disk" in caplog.text
     assert torch.equal(memory.keys, disk.keys) and torch.equal(memory.base, disk.base)
 
@@ -69,7 +70,7 @@ def test_a_full_disk_is_said_with_what_it_needs(model, tmp_path, monkeypatch):
     ids = some_texts([40] * 200)
     needed = f"{200 * 40 * model.d_mlp * 8 / 1e6:.0f} MB"
     with pytest.raises(OnemaskError, match=f"expected {needed} for .*cache.keys; found No space left.*cache_mb"):
-        cut_texts(model, LAYER, ids, 0, tmp_path / "cache")
+        cache_layer_inputs(model, LAYER, ids, 0, tmp_path / "cache")
     assert not list(tmp_path.iterdir())
 
 
@@ -112,8 +113,8 @@ def test_packing_leaves_little_room_empty():
 
 def stream_logits(model, ids: list[list[int]]) -> torch.Tensor:
     """Logits at every text's last token, through the packed second half, (texts, vocabulary)."""
-    cut = split_at(model, LAYER, pad(ids))
-    return logits_at(model, finish_at(model, cut, product(cut.keys, model.weight(LAYER)), *ends(cut.lengths)))
+    at_layer = run_to(model, LAYER, pad(ids))
+    return logits_at(model, finish_at(model, at_layer, product(at_layer.keys, model.weight(LAYER)), *ends(at_layer.lengths)))
 
 
 @each_lengths

@@ -1,4 +1,4 @@
-"""Many texts cut at the edited layer, kept without padding in memory or, beyond a limit, in a file mapped into memory."""
+"""The edited layer's input of many texts, kept without padding in memory or, beyond a limit, in a file mapped into memory."""
 
 import logging
 import os
@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from onemask.io.errors import OnemaskError
-from onemask.model.forward import Cut, split_at
+from onemask.model.forward import LayerInput, run_to
 from onemask.model.models import Model, require_context
 from onemask.model.tokens import batches, pad
 
@@ -17,25 +18,25 @@ BATCH_TOKENS = 8192
 
 
 @dataclass(frozen=True)
-class CutStore:
-    """keys: (all tokens, d_mlp). base: (all tokens, d_model). starts, lengths: each text's tokens, (texts,), on the CPU."""
+class LayerInputCache:
+    """keys, base: as in LayerInput, of all texts' tokens. starts, lengths: each text's tokens, on the CPU."""
 
     layer: int
     device: torch.device
-    keys: Tensor
-    base: Tensor
-    starts: Tensor
-    lengths: Tensor
+    keys: Float[Tensor, "tokens d_mlp"]
+    base: Float[Tensor, "tokens d_model"]
+    starts: Int[Tensor, " texts"]
+    lengths: Int[Tensor, " texts"]
 
-    def __getitem__(self, rows: Tensor) -> Cut:
-        """The cut of some texts, padded to the longest of them by its own last token, which nothing reads."""
+    def __getitem__(self, rows: Int[Tensor, " rows"]) -> LayerInput:
+        """The input of some texts, padded to the longest of them by its own last token, which nothing reads."""
         lengths = self.lengths[rows]
         within = torch.arange(int(lengths.max())).minimum(lengths[:, None] - 1)
         at = (self.starts[rows][:, None] + within).to(self.keys.device)
-        return Cut(self.layer, self.keys[at].to(self.device), self.base[at].to(self.device), lengths.to(self.device))
+        return LayerInput(self.layer, self.keys[at].to(self.device), self.base[at].to(self.device), lengths.to(self.device))
 
 
-def _room(count: int, dtype: torch.dtype, file: Path | None, device: torch.device) -> Tensor:
+def _room(count: int, dtype: torch.dtype, file: Path | None, device: torch.device) -> Float[Tensor, " count"]:
     """`count` elements in memory, or in a file that vanishes with the process, whatever ends it."""
     if file is None:
         return torch.empty(count, dtype=dtype, device=device)
@@ -52,7 +53,9 @@ def _room(count: int, dtype: torch.dtype, file: Path | None, device: torch.devic
         file.unlink(missing_ok=True)
 
 
-def cut_texts(model: Model, layer: int, texts: list[list[int]], cache_mb: int = 0, file: Path | None = None) -> CutStore:
+def cache_layer_inputs(
+    model: Model, layer: int, texts: list[list[int]], cache_mb: int = 0, file: Path | None = None
+) -> LayerInputCache:
     """Run token ids up to the edited layer, in batches of similar length.
 
     file: where what is larger than `cache_mb` goes (without one, everything is held in memory); the log says how much. Raises
@@ -70,8 +73,8 @@ def cut_texts(model: Model, layer: int, texts: list[list[int]], cache_mb: int = 
         for name, width in (("keys", model.d_mlp), ("base", model.d_model))
     )
     for group in batches(lengths, BATCH_TOKENS):
-        cut = split_at(model, layer, pad([texts[i] for i in group]))
+        part = run_to(model, layer, pad([texts[i] for i in group]))
         for row, i in enumerate(group):
             place = slice(int(starts[i]), int(starts[i]) + lengths[i])
-            keys[place], base[place] = cut.keys[row, : lengths[i]], cut.base[row, : lengths[i]]
-    return CutStore(layer, model.device, keys, base, starts, torch.tensor(lengths))
+            keys[place], base[place] = part.keys[row, : lengths[i]], part.base[row, : lengths[i]]
+    return LayerInputCache(layer, model.device, keys, base, starts, torch.tensor(lengths))
