@@ -155,7 +155,7 @@ def test_every_metric_and_state_of_the_demo_is_in_the_glossary():
     table = pd.read_csv(ROOT / "docs" / "results" / "demo" / "measures.csv", dtype=str, keep_default_na=False)
     assert table["metric"].nunique() > 30
     for column in ("metric", "state", "split"):
-        assert set(table[column]) - words == set()
+        assert set(table[column]) - words <= {""}
 
 
 def test_every_key_of_a_run_is_in_the_configuration_page():
