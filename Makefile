@@ -7,7 +7,7 @@ RUN ?= demo
 CONFIG ?= config/paper.yaml
 DEVICE ?= a100-80
 
-.PHONY: help demo demo-all studies plan archive linters check test test-slurm docs lock envs clean
+.PHONY: help demo demo-all studies plan archive linters check test test-slurm results docs rulegraph lock envs clean
 
 help:
 	@echo "make demo     install into .venv and run the main job (config/demo.yaml)"
@@ -18,7 +18,9 @@ help:
 	@echo "make check    linters, types and the fast tests, in minutes: before each commit"
 	@echo "make test     install into .venv and run every test"
 	@echo "make test-slurm  send all of config/test.yaml through SLURM on this machine (as root, Debian)"
-	@echo "make docs     draw docs/rulegraph.svg anew (Graphviz)"
+	@echo "make results  copy the numbers of a finished run into docs/results/: RUN=demo"
+	@echo "make docs     write numbers and settings into README and docs/, and build the site"
+	@echo "make rulegraph  draw docs/rulegraph.svg again (needs Graphviz)"
 	@echo "make lock     take the newest versions that pyproject.toml allows into requirements/ and envs/"
 	@echo "make envs     write envs/ anew from the lock and from pyproject.toml's table of environments (no network)"
 	@echo "make clean    remove results and caches, keep .venv"
@@ -94,8 +96,15 @@ check: linters
 test: linters .venv/.easyeditor .venv/.chromium .venv/.slurm
 	.venv/bin/python -m pytest -n 2
 
+results: .venv/.installed
+	.venv/bin/python workflow_scripts/publish_results.py $(RUN)
+
 docs: .venv/.installed
+	.venv/bin/python workflow_scripts/write_docs.py
+	.venv/bin/mkdocs build --strict
+
+rulegraph: .venv/.installed
 	$(SNAKEMAKE) rulegraph --forcerun rulegraph --configfile config/demo.yaml
 
 clean:
-	rm -rf results tests/.cache .snakemake
+	rm -rf results site tests/.cache .snakemake

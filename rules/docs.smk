@@ -1,5 +1,5 @@
 # needs: Graphviz
-# produces: docs/rulegraph.svg, which the README shows
+# produces: docs/rulegraph.svg, which docs/artefacts.md shows
 
 
 rule rulegraph:

@@ -26,7 +26,7 @@ def reversal(
 ) -> pd.DataFrame:
     """The `reversal` table: every fact in every state. owners: index of each fact's edit (None: edits in the facts' order).
 
-    as_released: first tokens are those of the objects without their leading space (method.md section 6, 1; table 3).
+    as_released: first tokens are those of the objects without their leading space (method.md section 6.1; table 3).
     """
 
     def compute(group: list[int]) -> dict[str, Tensor]:
