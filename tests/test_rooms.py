@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "figures": {"io", "data", "editors", "summaries"},
     "planning": {"io", "config", "model", "data", "editors", "masking", "measuring"},
     "archive": {"io", "config"},
-    "site": {"io", "config"},
+    "site": {"io", "config", "editors"},
     "commands": {"io", "config", "model", "data", "editors", "masking", "measuring", "summaries", "figures"},
 }
 TORCH_FREE = ("figures", "archive", "config", "site")

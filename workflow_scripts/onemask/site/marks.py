@@ -8,6 +8,7 @@ A mark is a comment, what is generated, and `<!--/-->`:
     <!--cell RUN/TABLE column=shared metric=rsr-->0.52<!--/-->           a cell of a run's table for readers (.csv)
     <!--table demo controls-->...<!--/-->                                a table of docs/tables.yaml
     <!--claims demo=demo CounterFact=RUN-->...<!--/-->                   all claims, runs side by side by label
+    <!--editors-->...<!--/-->                                            the registry of editors
 """
 
 import re
@@ -15,10 +16,11 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+from onemask.editors import registry
 from onemask.io.errors import OnemaskError
 from onemask.site import claims, grids, numbers, published
 
-MARK = re.compile(r"<!--(value|claim|verdicts|cell|table|claims) (.*?)-->(.*?)<!--/-->", re.DOTALL)
+MARK = re.compile(r"<!--(value|claim|verdicts|cell|table|claims|editors)(?: (.*?))?-->(.*?)<!--/-->", re.DOTALL)
 INLINE_FIRST = re.compile(r"^\s*<!--(?:value|claim|verdicts|cell) .*", re.MULTILINE)  # there, Markdown ends the paragraph
 ANY_MARK = re.compile(r"<!--(?!/-->)(.*?)-->")
 
@@ -43,6 +45,7 @@ WRITERS: dict[str, Callable[[Path, list[str], dict[str, str]], str]] = {
     "claim": lambda docs, words, keys: claims.statistic(docs, *words, **keys),
     "verdicts": lambda docs, words, keys: claims.verdicts(docs, *words, **keys),
     "table": lambda docs, words, keys: f"\n\n{grids.table(docs, *words)}\n\n",
+    "editors": lambda docs, words, keys: f"\n\n{registry.markdown()}\n",
     "claims": lambda docs, words, keys: f"\n\n{claims.table(docs, keys)}\n\n",
 }
 
@@ -62,12 +65,12 @@ def filled(text: str, docs: Path, name: str) -> tuple[str, list[str]]:
     missing = []
 
     def fill(found: re.Match[str]) -> str:
-        kind, attributes, before = found.groups()
+        mark, kind, attributes, before = found[0].partition("-->")[0] + "-->", *found.groups(default="")
         try:
-            return f"<!--{kind} {attributes}-->{contents(docs, kind, attributes)}<!--/-->"
+            return f"{mark}{contents(docs, kind, attributes)}<!--/-->"
         except OnemaskError as error:
-            missing.append(f"{name}, <!--{kind} {attributes}-->: {error}")
-            return f"<!--{kind} {attributes}-->{before}<!--/-->"
+            missing.append(f"{name}, {mark}: {error}")
+            return f"{mark}{before}<!--/-->"
 
     new = MARK.sub(fill, text)
     if stray := ANY_MARK.findall(MARK.sub("", text)):
