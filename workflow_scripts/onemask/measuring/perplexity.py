@@ -1,6 +1,6 @@
 """Perplexity of the original, edited and masked models on held-out text; the blocks up to the edited layer run once."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -76,7 +76,7 @@ def perplexity_table(rows: list[tuple[int, str, float]], windows: Int[Tensor, "w
     return pd.DataFrame(rows, columns=["case_id", "state", "nll"]).assign(tokens=tokens)
 
 
-def rows_of(cases: Iterable[int], states: list[str], nll: Float[Tensor, "cases states"]) -> list[tuple[int, str, float]]:
+def rows_of(cases: Int[np.ndarray, " cases"], states: list[str], nll: Float[Tensor, "cases states"]) -> list[tuple[int, str, float]]:
     """Rows of the `perplexity` table."""
     return [
         (int(case), state, value)
