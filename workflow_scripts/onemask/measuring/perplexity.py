@@ -76,7 +76,9 @@ def perplexity_table(rows: list[tuple[int, str, float]], windows: Int[Tensor, "w
     return pd.DataFrame(rows, columns=["case_id", "state", "nll"]).assign(tokens=tokens)
 
 
-def rows_of(cases: Int[np.ndarray, " cases"], states: list[str], nll: Float[Tensor, "cases states"]) -> list[tuple[int, str, float]]:
+def rows_of(
+    cases: Int[np.ndarray, " cases"], states: list[str], nll: Float[Tensor, "cases states"]
+) -> list[tuple[int, str, float]]:
     """Rows of the `perplexity` table."""
     return [
         (int(case), state, value)
