@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import tiny_model
 from faults import Ended, edits_table, onemask, refused
-from onemask.commands.edit import locate
+from onemask.commands.places import locate
 from onemask.editors.schemas import EDITS
 from onemask.io.files import METADATA_KEY, write_table
 from onemask.io.tensor_files import write_tensors

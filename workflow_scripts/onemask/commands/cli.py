@@ -15,7 +15,7 @@ DESCRIPTION = (
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line. What it means is in `own_edits` and `own_layers`."""
+    """The command line. What it means is in the module of each command."""
     top = argparse.ArgumentParser("onemask", description=DESCRIPTION)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     edit = commands.add_parser("edit", help="edit one's own facts; writes the pipeline's Parquet of edits")
@@ -54,25 +54,26 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; an OnemaskError is one line on standard error and exit status 1."""
-    given = parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logging.basicConfig(level=logging.WARNING if sys.stderr.isatty() else logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     # torch and transformers are slow to import: only once the command line is right
     from transformers.utils import logging as transformers_logging
 
-    from onemask.commands import edit as own_edits
-    from onemask.commands import layers as own_layers
+    from onemask.commands.apply import apply_edits
+    from onemask.commands.edit import edit_user_facts
+    from onemask.commands.layers import compare_layers
 
     transformers_logging.disable_progress_bar()
 
     try:
-        if given.command == "edit":
-            own_edits.edit(given)
-        elif given.command == "layers":
-            print(own_layers.layers(given.model, given.facts, given.device, given.dtype))
+        if options.command == "edit":
+            edit_user_facts(options)
+        elif options.command == "layers":
+            print(compare_layers(options.model, options.facts, options.device, options.dtype))
         else:
-            own_edits.apply(given.model, Path(given.edits), given.remove, Path(given.out))
+            apply_edits(options.model, Path(options.edits), options.remove, Path(options.out))
     except OnemaskError as error:
         sys.exit(f"onemask: {error}")
 

@@ -1,6 +1,6 @@
-"""What `onemask layers` does: a rule of thumb for which layer's edits one mask may reverse, before any GPU day is spent."""
+"""`onemask layers`: a rule of thumb for which layer's edits one mask may reverse, before any GPU day is spent."""
 
-from onemask.commands.edit import locate
+from onemask.commands.places import locate
 from onemask.config.load import SHIPPED
 from onemask.data.counterfact import embedded_facts
 from onemask.data.user_facts import read_own_facts
@@ -16,7 +16,7 @@ ADVICE = (
 )
 
 
-def layers(location: str, path: str | None, device: str, dtype: str) -> str:
+def compare_layers(location: str, path: str | None, device: str, dtype: str) -> str:
     """The `key_energy` table of a checkpoint's layers as text, from one forward pass over the facts' prompts."""
     embedded = SHIPPED / "config" / "datasets" / "embedded"
     facts = read_own_facts(path) if path else embedded_facts(embedded / "facts.csv", embedded / "relations.csv", seed=0)

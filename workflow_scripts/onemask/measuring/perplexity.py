@@ -1,6 +1,6 @@
 """Perplexity of the original, edited and masked models on held-out text; the blocks up to the edited layer run once."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -76,7 +76,9 @@ def perplexity_table(rows: list[dict[str, Any]], windows: Int[Tensor, "windows l
     return pd.DataFrame(rows).assign(tokens=windows.shape[0] * (windows.shape[1] - 1))
 
 
-def rows_of(cases: Iterable[int], states: list[dict[str, Any]], nll: Float[Tensor, "cases states"]) -> list[dict[str, Any]]:
+def rows_of(
+    cases: Int[np.ndarray, " cases"], states: list[dict[str, Any]], nll: Float[Tensor, "cases states"]
+) -> list[dict[str, Any]]:
     """Rows of the `perplexity` table. states: the columns that say which state each is."""
     return [
         {"case_id": int(case), **state, "nll": value}

@@ -31,7 +31,7 @@ def causal_mask(
     return mask[:, None]
 
 
-Heads = Float[Tensor, "rows heads length d_head"]
+Heads = Float[Tensor, "_rows heads _length d_head"]
 KV = dict[int, tuple[Heads, Heads]]  # keys and values by layer
 
 
