@@ -137,7 +137,9 @@ STAGES = {
     "transfer": lambda model: [
         row
         for method in METHODS
-        for row in grid(("rsr", "top1"), ("test",), ("edited", "random", *trained(METHODS)), RELATIONS, model=model, method=method)
+        for row in grid(
+            ("rsr", "top1"), ("test",), ("edited", "random", *trained(METHODS)), RELATIONS, model=model, method=method
+        )
         + grid(("training_edits", "pruned"), ("all",), trained(METHODS[:1]), model=model, method=method)
     ],
     "layers": lambda model: [
@@ -177,7 +179,13 @@ STAGES = {
     ],
     "blocking_shares": lambda model: [
         *grid(("success", "token_accuracy"), ("test",), BLOCKED, RELATIONS, model=model),
-        *grid(("success", "token_accuracy"), ("test",), [state for mask in BUDGETS for state in masked(mask)], RELATIONS, model=model),
+        *grid(
+            ("success", "token_accuracy"),
+            ("test",),
+            [state for mask in BUDGETS for state in masked(mask)],
+            RELATIONS,
+            model=model,
+        ),
         *grid(("pruned",), ("all",), ("shared", *BUDGETS), model=model),
     ],
 }
@@ -277,10 +285,18 @@ def test_rows_are_sorted_by_mask_and_number():
     keys = rows.loc[rows["model"] == "small", list(tables.OF_A_MASK)].apply(tuple, axis=1).tolist()
     assert keys[:4] == [("", "", state) for state in ("original", "edited", "shared", "layer_zeroed")]
     order = ["sigmoid", "hard-concrete", "topk", "update", "columns"]
-    assert keys[4:] == sorted(keys[4:], key=lambda key: (order.index(key[0]), float(key[1]), STATES.index(key[2]) if key[2] in STATES else 9))
+    assert keys[4:] == sorted(
+        keys[4:], key=lambda key: (order.index(key[0]), float(key[1]), STATES.index(key[2]) if key[2] in STATES else 9)
+    )
     assert len(keys[4:]) == len(SHARES)
     sizes = tables.wide(selected("training_size"), "training_size")[["mask of edits", "state"]].drop_duplicates()
-    assert sizes.apply(tuple, axis=1).tolist() == [("", "original"), ("", "shared"), ("", "random"), ("9", "shared"), ("30", "shared")]
+    assert sizes.apply(tuple, axis=1).tolist() == [
+        ("", "original"),
+        ("", "shared"),
+        ("", "random"),
+        ("9", "shared"),
+        ("30", "shared"),
+    ]
     layers = tables.wide(selected("layers"), "layers")["layer"].drop_duplicates().tolist()
     assert layers == ["", "5", "18"]
 
