@@ -143,6 +143,46 @@ def test_a_control_may_change_the_quantity_or_what_is_subtracted():
     assert (row["value"], row["control_value"]) == pytest.approx((0.8, 0.7)) and row["control"] == "minus random"
 
 
+LABELLED = [
+    ("zeroed", "update", 0.3, 0.9),
+    ("zeroed", "update", 0.1, 0.2),
+    ("zeroed", "columns", 0.3, 0.4),
+    ("restored", "update", 0.3, 0.6),
+    ("shared", "", np.nan, 0.8),
+]
+
+
+def labelled() -> pd.DataFrame:
+    """Facts whose state is told by its labels: of a pruning criterion and share, or of the run's own mask, which has none."""
+    parts = [facts(**{state: rate}).assign(parametrisation=criterion, share=share) for state, criterion, share, rate in LABELLED]
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.mark.parametrize(("state", "criterion", "share", "rate"), LABELLED)
+def test_a_states_labels_say_which_it_is(state, criterion, share, rate):
+    where = {"state": state, **({"parametrisation": criterion, "share": share} if criterion else {}), "at_least": 0.5}
+    row = claims.evaluate(CLAIM | where, labelled(), 0)
+    assert row["value"] == pytest.approx(rate) and row["n"] == 100
+
+
+def test_unsaid_labels_mean_none():
+    """A claim of a criterion without its share is of no row, never of those of some share."""
+    row = claims.evaluate(CLAIM | {"state": "zeroed", "parametrisation": "update", "at_least": 0.5}, labelled(), 0)
+    assert row["n"] == 0 and row["note"] == "not measured in this run"
+    row = claims.evaluate(CLAIM | {"state": "zeroed", "at_least": 0.5}, labelled(), 0)
+    assert row["n"] == 0
+
+
+def test_labels_are_changed_where_something_is_subtracted_or_a_control():
+    claim = {"state": "zeroed", "parametrisation": "update", "share": 0.3, "at_least": 0}
+    row = claims.evaluate(CLAIM | claim | {"minus": {"parametrisation": "columns"}}, labelled(), 0)
+    assert row["value"] == pytest.approx(0.5)
+    row = claims.evaluate(CLAIM | claim | {"control": {"share": 0.1}}, labelled(), 0)
+    assert row["control_value"] == pytest.approx(0.2) and row["control"] == "0.1"
+    own = {"minus": {"state": "zeroed", "parametrisation": "update", "share": 0.1}, "at_least": 0}
+    assert claims.evaluate(CLAIM | own, labelled(), 0)["value"] == pytest.approx(0.6)
+
+
 def test_what_no_fact_has_is_judged_as_it_is():
     table = pd.DataFrame(
         {"case_id": [-1, -1], "relation_id": "", "split": "test", "state": ["shared", "random"], "rsr": [0.1, 0.1]}
@@ -268,12 +308,13 @@ def test_evidence_of_decomposition_measures_the_way_from_the_original():
             shared_true=(1, 2),
             shared_new=(2, 1),
         )
-    ).set_index("state")
-    assert found.loc["none", "attention_later"] == 8.0 and found.loc["original", "attention_later"] == 2.0
-    assert found.loc["original_new", "attention_later"] == 6.0 and found.loc["shared_new", "attention_later"] == 4.0
-    assert found.loc["none", "attention_distance"] == pytest.approx(6 / 6) and found.loc["none", "mlp_distance"] == 0.0
-    assert found.loc["edited_true", "mlp_distance"] == pytest.approx(4 / 6) and found.loc["shared", "mlp_distance"] == 0.0
-    assert found.loc["none", "mlp_edited"] == 2.0 and set(found["relation_id"]) == {"P1"}
+    ).set_index(["state", "token"])
+    later, far, mlp_far = (found[name] for name in ("attention_later", "attention_distance", "mlp_distance"))
+    assert later["edited", "new"] == 8.0 and later["original", "true"] == 2.0
+    assert later["original", "new"] == 6.0 and later["shared", "new"] == 4.0
+    assert far["edited", "new"] == pytest.approx(6 / 6) and mlp_far["edited", "new"] == 0.0
+    assert mlp_far["edited", "true"] == pytest.approx(4 / 6) and mlp_far["shared", "true"] == 0.0
+    assert found.loc[("edited", "new"), "mlp_edited"] == 2.0 and set(found["relation_id"]) == {"P1"}
 
 
 @pytest.mark.parametrize(("works", "expected"), [(True, "supported"), (False, "not supported")])

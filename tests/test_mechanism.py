@@ -212,8 +212,10 @@ def test_the_worst_edits_are_measured_under_the_mask(model, tmp_path):
         assert found["case_id"].tolist() == [-1, edited.idxmax(), edited.idxmax()]
         pd.testing.assert_frame_equal(found, table.iloc[:3])
     rows = pd.DataFrame(mechanism.collapse_measures(table, "test", 0, model="m", method="rome"))
-    shown_cases = rows.loc[rows["metric"] == "perplexity_edited", "relation"].tolist()
-    assert shown_cases == [f"case {case}" for case in edits_in_order(edited)]
+    for metric, state in (("perplexity_edited", "edited"), ("perplexity_pruned", "shared")):
+        of_cases = rows[rows["metric"] == metric]
+        assert of_cases["item"].tolist() == [str(case) for case in edits_in_order(edited)]
+        assert set(of_cases["state"]) == {state} and set(of_cases["relation"]) == {"all"}
 
 
 def test_candidates_are_those_that_are_worst_at_the_beginning(model, monkeypatch):
@@ -242,15 +244,25 @@ def test_the_heads_that_gain_most_are_named():
     ]
     table = pd.DataFrame(rows, columns=["case_id", "state", "layer", "head", "weight"]).assign(relation_id="P1")
     found = pd.DataFrame(mechanism.head_measures(table, "test", 0, model="m", method="rome"))
-    edited = found[found["mask"] == "none"].set_index("relation")["value"]
-    assert edited.index.tolist() == ["head 1.1", "head 0.1", "head 0.0", "head 1.0"]
+    edited = found[found["state"] == "edited"].set_index(["layer", "item"])["value"]
+    assert edited.index.tolist() == [(1, "1"), (0, "1"), (0, "0"), (1, "0")] and set(found["relation"]) == {"all"}
     assert edited.tolist() == pytest.approx([0.5, 0.3, 0.0, -0.1])
-    assert found.loc[found["mask"] == "shared", "value"].tolist() == pytest.approx([0.0] * 4)
+    assert found.loc[found["state"] == "shared", "value"].tolist() == pytest.approx([0.0] * 4)
 
 
 def test_the_least_share_that_reverses_most():
-    rows = [("update-zero-10", 0.5), ("update-zero-30", 0.9), ("update-zero-50", 0.95), ("columns-zero-90", 0.4)]
-    table = pd.DataFrame(rows, columns=["mask", "value"]).assign(metric="rsr", relation="all", n=12)
+    rows = [
+        ("update", "zeroed", 0.1, 0.5),
+        ("update", "zeroed", 0.3, 0.9),
+        ("update", "zeroed", 0.5, 0.95),
+        ("update", "restored", 0.5, 0.92),
+        ("columns", "zeroed", 0.9, 0.4),
+    ]
+    table = pd.DataFrame(rows, columns=["parametrisation", "state", "share", "value"]).assign(metric="rsr", relation="all", n=12)
     found = mechanism.reached(table, 0.9, "test", 0, model="m", method="rome")
-    assert [(row["mask"], row["value"]) for row in found] == [("update-zero", 0.3)]
+    assert [(row["parametrisation"], row["state"], row["value"]) for row in found] == [
+        ("update", "zeroed", 0.3),
+        ("update", "restored", 0.5),
+    ]
+    assert {row["share"] for row in found} == {None}  # the share is what was measured
     assert mechanism.reached(table, 0.99, "test", 0, model="m", method="rome") == []

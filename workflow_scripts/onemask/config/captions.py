@@ -8,7 +8,7 @@ from typing import Any
 from onemask.config.load import check, read_yaml
 from onemask.io.errors import OnemaskError
 
-CITED = re.compile(r"\{paper ([^{}]+)\}")
+CITED = re.compile(r"\{paper ([^{}]*)\}")
 
 
 def read_captions(root: Path) -> dict[str, dict[str, str]]:
@@ -28,8 +28,8 @@ def filled(text: str, printed: list[Mapping[str, Any]]) -> str:
 
 
 def _figure(cited: str, printed: list[Mapping[str, Any]]) -> str:
-    place, metric, *keys = cited.split()
-    where = dict(key.split("=", 1) for key in keys)
+    place, metric, *keys = cited.split() + [""] * (2 - len(cited.split()))
+    where = dict(key.partition("=")[::2] for key in keys)
     form = where.pop("as", "g")
     unsaid = {"state": "shared"}
     fitting = [
@@ -41,4 +41,8 @@ def _figure(cited: str, printed: list[Mapping[str, Any]]) -> str:
     if len(set(fitting)) != 1:
         found = f"{len(set(fitting))} for {{paper {cited}}} in config/captions.yaml"
         raise OnemaskError("one figure of config/paper_values.yaml", found, "Correct the caption's keys.")
-    return format(fitting[0], form)
+    try:
+        return format(fitting[0], form)
+    except (TypeError, ValueError) as error:
+        found = f"{fitting[0]} and {form!r} for {{paper {cited}}} in config/captions.yaml"
+        raise OnemaskError("a number and the format of one (as=.2f)", found, "Correct the caption's citation.") from error
