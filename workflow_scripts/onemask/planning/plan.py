@@ -48,12 +48,12 @@ class Stage:
 def facts_of(settings: dict) -> dict[str, int]:
     """Number of facts in each split."""
     facts, many = settings["facts"], len(settings["facts"]["relations"])
-    wanted = facts["per_relation"]
+    counts = facts["per_relation"]
     if facts["splits"] == "released":
         used = {"train": 300, "test": 170, "memit_train": 100, "memit_test": 100}
-        wanted = used | wanted
+        counts = used | counts
     other = len(facts["ood_relations"])
-    return {name: count * (other if name == "ood" else many) for name, count in wanted.items()}
+    return {name: count * (other if name == "ood" else many) for name, count in counts.items()}
 
 
 def shape_of(name: str, settings: dict) -> costs.Shape:
@@ -70,38 +70,38 @@ def shape_of(name: str, settings: dict) -> costs.Shape:
 def operations(settings: dict, model: str, method: str) -> dict[str, float]:
     """Operations of each stage of a method on a model; the studies are left out."""
     own, facts = settings["model_settings"][model], facts_of(settings)
-    shape, chosen = shape_of(model, own), own["editing"][method]
-    if "templates" not in chosen:
+    shape, editing = shape_of(model, own), own["editing"][method]
+    if "templates" not in editing:
         raise OnemaskError("methods that optimise over templates, to plan", method, "Leave it out of methods for the plan.")
-    together = settings["method_entries"][method]["together"]
-    layer = chosen.get("layer", chosen.get("layers", [0])[-1])
+    joint = settings["method_entries"][method]["together"]
+    layer = editing.get("layer", editing.get("layers", [0])[-1])
     texts = costs.TEXTS[settings["facts"]["dataset"]]
-    train, test = (facts.get(("memit_" if together else "") + split, 0) for split in ("train", "test"))
-    ood = 0 if together else facts.get("ood", 0)
+    train, test = (facts.get(("memit_" if joint else "") + split, 0) for split in ("train", "test"))
+    ood = 0 if joint else facts.get("ood", 0)
     mask = own["mask"] | settings["mask_by_method"].get(method, {})
-    wanted, sampled = settings["perplexity"], 0 if together else min(test, settings["perplexity"]["edits"])
+    windows, sampled = settings["perplexity"], 0 if joint else min(test, settings["perplexity"]["edits"])
     looked_at = min(test, settings["decomposition"]["facts"] or test)
-    found = {
-        "edits": costs.edited(shape, layer, texts, train + test + ood, chosen),
+    counts = {
+        "edits": costs.edited(shape, layer, texts, train + test + ood, editing),
         "mask": len(settings["mask_seeds"]) * costs.masked(shape, layer, texts, train, mask),
         "reversal": costs.scored(shape, layer, texts, train + test + ood, costs.STATES)
         + costs.scored(shape, layer, texts, test * settings["neighborhood_prompts"], costs.STATES, "neighbour"),
-        "perplexity": costs.perplexity(shape, layer, wanted["tokens"], costs.STATES + costs.VARYING * max(sampled - 1, 0)),
+        "perplexity": costs.perplexity(shape, layer, windows["tokens"], costs.STATES + costs.VARYING * max(sampled - 1, 0)),
         # in each of three states every block once, and a projection of its parts
         "looks": 9 * shape.through(shape.n_layers, looked_at * texts["prompt"]) + costs.patched(shape, layer, texts, looked_at),
     }
-    if not together:
-        found["blocking"] = costs.edited(shape, layer, texts, test, chosen) + costs.scored(shape, layer, texts, test, 4)
-        if wanted["worst"]:
-            found["perplexity"] += collapse_operations(shape, layer, wanted, test)
+    if not joint:
+        counts["blocking"] = costs.edited(shape, layer, texts, test, editing) + costs.scored(shape, layer, texts, test, 4)
+        if windows["worst"]:
+            counts["perplexity"] += collapse_operations(shape, layer, windows, test)
         pruned = len(settings["pruning"]["shares"]) * PRUNED_STATES
-        found["pruning"] = costs.scored(shape, layer, texts, min(test, settings["pruning"]["facts"]), pruned) if pruned else 0.0
-    return found
+        counts["pruning"] = costs.scored(shape, layer, texts, min(test, settings["pruning"]["facts"]), pruned) if pruned else 0.0
+    return counts
 
 
-def collapse_operations(shape: costs.Shape, layer: int, wanted: dict, edits: int) -> float:
-    """Operations of table 6. wanted: the settings of perplexity."""
-    tokens, searched, worst = wanted["tokens"], min(wanted["tokens"], wanted["search_tokens"]), min(wanted["worst"], edits)
+def collapse_operations(shape: costs.Shape, layer: int, windows: dict, edits: int) -> float:
+    """Operations of table 6. windows: the settings of perplexity."""
+    tokens, searched, worst = windows["tokens"], min(windows["tokens"], windows["search_tokens"]), min(windows["worst"], edits)
     again = min(CANDIDATES * worst, edits) if searched < tokens else 0
     whole = costs.perplexity(shape, layer, tokens, 1 + again + worst)
     return whole + costs.perplexity(shape, layer, searched, edits)
@@ -121,18 +121,18 @@ def shared_operations(settings: dict, model: str) -> dict[str, Counter]:
 
 def moments_of(settings: dict, model: str) -> list[tuple[int, ...]]:
     """Layers whose second moments are measured on a model, those together that one pass serves."""
-    chosen, entries = settings["model_settings"][model]["editing"], settings["method_entries"]
-    wanted = {tuple(moment_layers(entries[name], chosen[name])) for name in (*settings["methods"], *settings["compare"])}
-    return sorted(wanted - {()})
+    editing, entries = settings["model_settings"][model]["editing"], settings["method_entries"]
+    layers = {tuple(moment_layers(entries[name], editing[name])) for name in (*settings["methods"], *settings["compare"])}
+    return sorted(layers - {()})
 
 
 def disk(settings: dict, model: str, method: str) -> dict[str, float]:
     """Bytes that each stage leaves behind."""
     own = settings["model_settings"][model]
-    shape, chosen = shape_of(model, own), own["editing"][method]
-    together = settings["method_entries"][method]["together"]
-    edits = sum(count for split, count in facts_of(settings).items() if split.startswith("memit") == together)
-    factors = FLOAT32 * (shape.d_model + shape.d_mlp) * len(chosen.get("layers", [0]))
+    shape, editing = shape_of(model, own), own["editing"][method]
+    joint = settings["method_entries"][method]["together"]
+    edits = sum(count for split, count in facts_of(settings).items() if split.startswith("memit") == joint)
+    factors = FLOAT32 * (shape.d_model + shape.d_mlp) * len(editing.get("layers", [0]))
     return {"edits": edits * factors, "mask": len(settings["mask_seeds"]) * 2 * FLOAT32 * shape.d_model * shape.d_mlp}
 
 
@@ -145,10 +145,10 @@ def plan(settings: dict, device: dict) -> pd.DataFrame:
         rate = {dtype: peak * device["achieved"] for dtype, peak in device["peak"].items()}
         tops: dict[str, int] = {}
         for method in settings["methods"]:
-            together = facts.get("memit_train", 0) if settings["method_entries"][method]["together"] else 0
+            joint = facts.get("memit_train", 0) if settings["method_entries"][method]["together"] else 0
             batch, dataset = own["mask"]["batch_tokens"], settings["facts"]["dataset"]
             counted = operations(settings, name, method)
-            tops = peaks(own, own["editing"][method], batch, windows, together, dataset)
+            tops = peaks(own, own["editing"][method], batch, windows, joint, dataset)
             precision = {"edits": own["editing"][method].get("precision", "float32"), "mask": own["mask"]["precision"]}
             precision["blocking"], left = precision["edits"], disk(settings, name, method)
             for stage, count in counted.items():
