@@ -23,22 +23,29 @@ include: "rules/report.smk"
 include: "rules/docs.smk"
 
 
+# behind the rules, since Snakemake constrains what stands written in a path, and not what a pathvar stands for
+wildcard_constraints:
+    model="|".join(RUN.models),
+    method="|".join([*RUN.methods, *RUN.compare, *RUN.layer_methods.values()]),
+    mask="|".join(RUN.masks),
+    split="|".join(RUN.splits),
+    seed=r"\d+",
+    layers=r"\d+(-\d+)*",
+    chunk=r"\d+|all",
+
+
 rule all:
     default_target: True
     input:
-        REPORT,
+        "<run>/report.html",
         TABLE_FILES,
         FIGURE_FILES,
         PAGES,
     localrule: True
 
 
-# what is said of a job that starts: one line; an error names its inputs, outputs and logs
-for each in workflow.rules:
-    each.message = "{rule} {wildcards}"
-
-
 onsuccess:
-    headline = Path(f"{RUN}/tables/table2.md")
-    if headline.exists() and Path(REPORT).exists():
-        print(f"\n{headline.read_text(encoding='utf-8')}\nReport: {REPORT}")
+    headline = Path(f"{RUN.folder}/tables/table2.md")
+    page = Path(f"{RUN.folder}/report.html")
+    if headline.exists() and page.exists():
+        print(f"\n{headline.read_text(encoding='utf-8')}\nReport: {page}")

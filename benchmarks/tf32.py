@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from onemask.config.load import load_run, read_yaml
+from onemask.config.run import Run
+from onemask.config.settings import Model as Settings
 from onemask.data.corpus import windows
 from onemask.data.schemas import CORPUS, FACTS
 from onemask.editors.base import Task
@@ -70,8 +72,8 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    settings = load_run(read_yaml(ROOT / "config" / "demo.yaml"), ROOT)
-    own = settings["model_settings"]["smollm2-135m"]
+    run = load_run(read_yaml(ROOT / "config" / "demo.yaml"), ROOT)
+    own = run.models["smollm2-135m"]
     of_model = given.run / "smollm2-135m"
     model = load_model(given.run.parent / "assets" / "models" / "smollm2-135m")
 
@@ -80,12 +82,12 @@ def main():
     edits = {split: layer_edits(made[split], model) for split in made}
     compare_edits(model, own, of_model, facts["test"].iloc[:: max(1, len(facts["test"]) // given.facts)])
     mask = read_mask(of_model / "rome" / "shared" / "seed0" / "mask.safetensors", model)
-    compare_masks(model, own["mask"], facts, edits, mask)
-    compare_perplexity(model, settings, given.run, made["test"], mask)
+    compare_masks(model, own.mask, facts, edits, mask)
+    compare_perplexity(model, run, given.run, made["test"], mask)
 
 
-def compare_edits(model: Model, own: dict, of_model: Path, facts: pd.DataFrame) -> None:
-    chosen = own["editing"]["rome"]
+def compare_edits(model: Model, own: Settings, of_model: Path, facts: pd.DataFrame) -> None:
+    chosen = own.editing["rome"]
     templates = choose(read_table(of_model / "templates.parquet", TEMPLATES), chosen["templates"])
     task = Task(model, facts.to_dict("records"), templates)
     updates = []
@@ -99,11 +101,11 @@ def compare_edits(model: Model, own: dict, of_model: Path, facts: pd.DataFrame) 
     print("success, float32 and TF32:", [round(1 - share, 3) for share in unsuccessful])
 
 
-def compare_masks(model: Model, chosen: dict, facts: dict, edits: dict, float32: Mask) -> None:
+def compare_masks(model: Model, settings: MaskSettings, facts: dict, edits: dict, float32: Mask) -> None:
     masks = {"float32, seed 0": float32.keep}
     for name, mode, seed in (("TF32, seed 0", Tf32(), 0), ("float32, seed 1", contextlib.nullcontext(), 1)):
         with mode:
-            masks[name] = train(model, facts["train"], edits["train"], MaskSettings(**chosen), seed)[1]
+            masks[name] = train(model, facts["train"], edits["train"], settings, seed)[1]
     for name, keep in masks.items():
         both = ~keep & ~float32.keep
         shared = float(both.sum() / (~keep | ~float32.keep).sum())
@@ -111,10 +113,9 @@ def compare_masks(model: Model, chosen: dict, facts: dict, edits: dict, float32:
         print(f"mask, {name}: {pruned_share(keep):.4f} pruned, {shared:.3f} of what either removes shared, test RSR {rsr:.3f}")
 
 
-def compare_perplexity(model: Model, settings: dict, run: Path, table: pd.DataFrame, mask: Mask) -> None:
-    corpus = read_table(run.parent / "assets" / "corpora" / f"{settings['corpora']['perplexity']}.parquet", CORPUS)
-    wanted = settings["perplexity"]
-    text = windows(model.tokenizer, corpus, "perplexity", wanted["tokens"], wanted["window"])
+def compare_perplexity(model: Model, run: Run, results: Path, table: pd.DataFrame, mask: Mask) -> None:
+    corpus = read_table(results.parent / "assets" / "corpora" / f"{run.corpora.perplexity}.parquet", CORPUS)
+    text = windows(model.tokenizer, corpus, "perplexity", run.perplexity.tokens, run.perplexity.window)
     one = table[table["case_id"] == table["case_id"].iloc[0]]
     edits = layer_edits(one, model)
     states = [State("original"), State("edited", edits.update), State("masked", edits.update, mask.keep)]

@@ -4,14 +4,14 @@
 
 rule fetch_model:
     output:
-        folder=directory(f"{ASSETS}/models/{{model}}"),
+        folder=directory("<assets>/models/{model}"),
     params:
         spec=source_of_model,
         code=code("fetch_model.py"),
     log:
-        f"{ASSETS}/logs/fetch_model/{{model}}.log",
+        "<assets>/logs/fetch_model/{model}.log",
     benchmark:
-        f"{ASSETS}/benchmarks/fetch_model/{{model}}.tsv"
+        "<assets>/benchmarks/fetch_model/{model}.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -24,14 +24,14 @@ rule fetch_model:
 
 rule fetch_corpus:
     output:
-        corpus=f"{ASSETS}/corpora/{{corpus}}.parquet",
+        corpus="<assets>/corpora/{corpus}.parquet",
     params:
-        source=lambda wildcards: SETTINGS["corpus_sources"][wildcards.corpus],
+        source=lambda wildcards: RUN.sources[wildcards.corpus],
         code=code("fetch_corpus.py"),
     log:
-        f"{ASSETS}/logs/fetch_corpus/{{corpus}}.log",
+        "<assets>/logs/fetch_corpus/{corpus}.log",
     benchmark:
-        f"{ASSETS}/benchmarks/fetch_corpus/{{corpus}}.tsv"
+        "<assets>/benchmarks/fetch_corpus/{corpus}.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -44,15 +44,15 @@ rule fetch_corpus:
 
 rule fetch_counterfact:
     output:
-        records=f"{ASSETS}/counterfact.json",
+        records="<assets>/counterfact.json",
     params:
-        path=FACTS["path"],
-        sha256=FACTS["sha256"],
+        path=RUN.facts.path,
+        sha256=RUN.facts.sha256,
         code=code("fetch_counterfact.py"),
     log:
-        f"{ASSETS}/logs/fetch_counterfact.log",
+        "<assets>/logs/fetch_counterfact.log",
     benchmark:
-        f"{ASSETS}/benchmarks/fetch_counterfact.tsv"
+        "<assets>/benchmarks/fetch_counterfact.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1

@@ -1,32 +1,35 @@
-# needs: test edits of facts that are edited alone, templates, a mask, a model
+# needs: single edits of test facts, templates, a mask, a model
 # produces: {model}/{method}/{mask}/seed{seed}/blocking/{chunk}.parquet, measures/blocking.parquet
 
 
 rule measure_blocking:
     input:
-        model=f"{ASSETS}/models/{{model}}",
-        facts=f"{RUN}/facts/test.parquet",
-        edits=f"{RUN}/{{model}}/{{method}}/edits/test/{{chunk}}.parquet",
-        templates=f"{RUN}/{{model}}/templates.parquet",
+        model="<assets>/models/{model}",
+        facts="<run>/facts/test.parquet",
+        edits="<method>/edits/test/{chunk}.parquet",
+        templates="<model>/templates.parquet",
         moments=moments,
-        mask=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/mask.safetensors",
+        mask="<mask>/mask.safetensors",
     output:
-        blocking=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/blocking/{{chunk}}.parquet",
+        blocking="<mask>/blocking/{chunk}.parquet",
     params:
-        method=lambda wildcards: base(wildcards.method),
-        settings=editing,
-        layers=moment_layers,
-        batch_tokens=SETTINGS["scoring_batch_tokens"],
-        device=setting("device"),
-        dtype=setting("dtype"),
-        code=lambda wildcards: code("measure_blocking.py", editor_modules(base(wildcards.method))[0]),
+        method=by_method(RUN.base),
+        relations=lambda wildcards: RUN.chunks(wildcards.method, "test")[wildcards.chunk],
+        settings=by_method_and_model(RUN.editing_of),
+        layers=by_method_and_model(RUN.moment_layers),
+        batch_tokens=RUN.scoring_batch_tokens,
+        device=of_model("device"),
+        dtype=of_model("dtype"),
+        code=lambda wildcards: code("measure_blocking.py", module_file(RUN.base(wildcards.method))),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/measure_blocking/{{mask}}/seed{{seed}}/{{chunk}}.log",
+        "<method>/logs/measure_blocking/{mask}/seed{seed}/{chunk}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/measure_blocking/{{mask}}/seed{{seed}}/{{chunk}}.tsv"
+        "<method>/benchmarks/measure_blocking/{mask}/seed{seed}/{chunk}.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
+    # among the longest of the jobs behind the mask
+    priority: 1
     resources:
         mem_mb=model_memory(),
         runtime=doubled_each_attempt(120),
@@ -36,15 +39,17 @@ rule measure_blocking:
 
 rule summarise_blocking:
     input:
-        blocking=lambda wildcards: blocking_tables(wildcards),
+        blocking=blocking_tables,
     output:
-        measures=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/measures/blocking.parquet",
+        measures="<mask>/measures/blocking.parquet",
     params:
+        key=row_key,
+        mask=mask_columns,
         code=code("summarise_blocking.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/summarise_blocking/{{mask}}/seed{{seed}}.log",
+        "<method>/logs/summarise_blocking/{mask}/seed{seed}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/summarise_blocking/{{mask}}/seed{{seed}}.tsv"
+        "<method>/benchmarks/summarise_blocking/{mask}/seed{seed}.tsv"
     conda:
         "../envs/figures.yaml"
     threads: 1

@@ -1,5 +1,5 @@
 # needs: Graphviz
-# produces: docs/rulegraph.svg, which the README shows
+# produces: docs/rulegraph.svg, which docs/artefacts.md shows
 
 
 rule rulegraph:
@@ -10,7 +10,7 @@ rule rulegraph:
         configs=[str(path) for path in workflow.configfiles],
         code=code("draw_rulegraph.py"),
     log:
-        f"{RUN}/logs/rulegraph.log",
+        "<run>/logs/rulegraph.log",
     conda:
         "../envs/workflow.yaml"
     threads: 1

@@ -4,31 +4,31 @@
 
 rule edit_facts:
     input:
-        model=f"{ASSETS}/models/{{model}}",
-        facts=f"{RUN}/facts/{{split}}.parquet",
-        knowledge=f"{RUN}/{{model}}/knowledge.parquet",
-        templates=f"{RUN}/{{model}}/templates.parquet",
+        model="<assets>/models/{model}",
+        facts="<run>/facts/{split}.parquet",
+        knowledge="<model>/knowledge.parquet",
+        templates="<model>/templates.parquet",
         moments=moments,
     output:
-        edits=f"{RUN}/{{model}}/{{method}}/edits/{{split}}/{{chunk}}.parquet",
+        edits="<method>/edits/{split}/{chunk}.parquet",
     params:
-        relations=lambda wildcards: relations_of(wildcards.split) if wildcards.chunk == "all" else [wildcards.chunk],
-        only_known=FACTS["only_known"],
-        per_relation=facts_limit,
-        settings=editing,
-        layers=moment_layers,
-        method=lambda wildcards: base(wildcards.method),
-        together=lambda wildcards: together(wildcards.method),
-        editor=SETTINGS["editor"],
-        easyeditor=SETTINGS["easyeditor"],
-        batch_tokens=SETTINGS["scoring_batch_tokens"],
-        device=setting("device"),
-        dtype=setting("dtype"),
-        code=lambda wildcards: code("edit_facts.py", *editor_modules(base(wildcards.method))),
+        relations=lambda wildcards: RUN.chunks(wildcards.method, wildcards.split)[wildcards.chunk],
+        only_known=RUN.facts.only_known,
+        per_relation=lambda wildcards: RUN.facts_limit(wildcards.method, wildcards.split),
+        settings=by_method_and_model(RUN.editing_of),
+        layers=by_method_and_model(RUN.moment_layers),
+        method=by_method(RUN.base),
+        joint=by_method(RUN.joint),
+        editor=RUN.editor,
+        easyeditor=RUN.easyeditor,
+        batch_tokens=RUN.scoring_batch_tokens,
+        device=of_model("device"),
+        dtype=of_model("dtype"),
+        code=lambda wildcards: code("edit_facts.py", *editor_modules(wildcards.method)),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/edit_facts/{{split}}/{{chunk}}.log",
+        "<method>/logs/edit_facts/{split}/{chunk}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/edit_facts/{{split}}/{{chunk}}.tsv"
+        "<method>/benchmarks/edit_facts/{split}/{chunk}.tsv"
     conda:
         EDITING_ENVIRONMENT
     threads: 1
@@ -41,16 +41,17 @@ rule edit_facts:
 
 rule summarise_editing:
     input:
-        edits=edit_chunks(None),
+        edits=split_edits,
     output:
-        measures=f"{RUN}/{{model}}/{{method}}/measures/editing/{{split}}.parquet",
+        measures="<method>/measures/editing/{split}.parquet",
     params:
-        seed=SETTINGS["seed"],
+        key=row_key,
+        seed=RUN.seed,
         code=code("summarise_editing.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/summarise_editing/{{split}}.log",
+        "<method>/logs/summarise_editing/{split}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/summarise_editing/{{split}}.tsv"
+        "<method>/benchmarks/summarise_editing/{split}.tsv"
     conda:
         "../envs/figures.yaml"
     threads: 1

@@ -6,16 +6,16 @@ rule prepare_facts:
     input:
         unpack(fact_sources),
     output:
-        facts=expand(f"{RUN}/facts/{{split}}.parquet", split=SPLITS),
+        facts=expand("<run>/facts/{split}.parquet", split=RUN.splits),
     params:
-        facts={key: value for key, value in FACTS.items() if key not in ("only_known", "sha256")},
-        split_names=SPLITS,
-        seed=SETTINGS["seed"],
+        facts={key: value for key, value in dataclasses.asdict(RUN.facts).items() if key not in ("only_known", "sha256")},
+        split_names=RUN.splits,
+        seed=RUN.seed,
         code=code("prepare_facts.py"),
     log:
-        f"{RUN}/logs/prepare_facts.log",
+        "<run>/logs/prepare_facts.log",
     benchmark:
-        f"{RUN}/benchmarks/prepare_facts.tsv"
+        "<run>/benchmarks/prepare_facts.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -28,20 +28,20 @@ rule prepare_facts:
 
 rule measure_knowledge:
     input:
-        model=f"{ASSETS}/models/{{model}}",
-        facts=expand(f"{RUN}/facts/{{split}}.parquet", split=SPLITS),
+        model="<assets>/models/{model}",
+        facts=expand("<run>/facts/{split}.parquet", split=RUN.splits),
     output:
-        knowledge=f"{RUN}/{{model}}/knowledge.parquet",
+        knowledge="<model>/knowledge.parquet",
     params:
-        split_names=SPLITS,
-        batch_tokens=SETTINGS["scoring_batch_tokens"],
-        device=setting("device"),
-        dtype=setting("dtype"),
+        split_names=RUN.splits,
+        batch_tokens=RUN.scoring_batch_tokens,
+        device=of_model("device"),
+        dtype=of_model("dtype"),
         code=code("measure_knowledge.py"),
     log:
-        f"{RUN}/{{model}}/logs/measure_knowledge.log",
+        "<model>/logs/measure_knowledge.log",
     benchmark:
-        f"{RUN}/{{model}}/benchmarks/measure_knowledge.tsv"
+        "<model>/benchmarks/measure_knowledge.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -54,18 +54,18 @@ rule measure_knowledge:
 
 rule summarise_facts:
     input:
-        facts=expand(f"{RUN}/facts/{{split}}.parquet", split=SPLITS),
-        knowledge=f"{RUN}/{{model}}/knowledge.parquet" if FACTS["only_known"] else [],
+        facts=expand("<run>/facts/{split}.parquet", split=RUN.splits),
+        knowledge="<model>/knowledge.parquet" if RUN.facts.only_known else [],
     output:
-        measures=f"{RUN}/{{model}}/measures/facts.parquet",
+        measures="<model>/measures/facts.parquet",
     params:
-        split_names=SPLITS,
-        seed=SETTINGS["seed"],
+        split_names=RUN.splits,
+        seed=RUN.seed,
         code=code("summarise_facts.py"),
     log:
-        f"{RUN}/{{model}}/logs/summarise_facts.log",
+        "<model>/logs/summarise_facts.log",
     benchmark:
-        f"{RUN}/{{model}}/benchmarks/summarise_facts.tsv"
+        "<model>/benchmarks/summarise_facts.tsv"
     conda:
         "../envs/figures.yaml"
     threads: 1

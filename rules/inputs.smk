@@ -1,101 +1,72 @@
-# What rules read: paths and input functions by method and wildcards; no rules.
+# Input functions, which answer by a job's wildcards; no rules.
 
 
 def fact_sources(wildcards):
-    if FACTS["splits"] == "released":
+    """What the splits are taken from, where it is not a folder of released ones."""
+    if RUN.facts.splits == "released":
         return {}
-    if FACTS["dataset"] == "counterfact":
-        return {"records": f"{ASSETS}/counterfact.json"}
+    if RUN.facts.dataset == "counterfact":
+        return {"records": "<assets>/counterfact.json"}
     return {name: str(ROOT / "config" / "datasets" / "embedded" / f"{name}.csv") for name in ("facts", "relations")}
 
 
-def splits_measured(wildcards):
-    """Splits on which a mask is measured: all on which the run's methods are, the test split in studies (and training, where
-    the number of training edits is what differs)."""
-    if wildcards.mask == MAIN and wildcards.method in METHODS:
-        return splits_of(wildcards.method)
-    both = [train_split(wildcards.method), test_split(wildcards.method)]
-    return both if mask_plan(wildcards)["edits"] else both[1:]
+def moments(wildcards):
+    """The file of the second moments that the job's method needs, measured in one pass; none where it needs none."""
+    layers = RUN.moment_layers(wildcards.method, wildcards.model)
+    return [f"<model>/second_moments/{moments_file(layers)}"] if layers else []
 
 
-def reversal_tables(wildcards, splits):
-    return [
-        f"{RUN}/{wildcards.model}/{wildcards.method}/{wildcards.mask}/seed{wildcards.seed}/reversal/{split}.parquet"
-        for split in splits
-    ]
+def edits_of(wildcards, split):
+    return [f"<method>/edits/{split}/{chunk}.parquet" for chunk in RUN.chunks(wildcards.method, split)]
+
+
+def split_edits(wildcards):
+    """All edits of the job's split."""
+    return edits_of(wildcards, wildcards.split)
+
+
+def train_edits(wildcards):
+    """The training edits of the job's method."""
+    return edits_of(wildcards, RUN.train_split(wildcards.method))
+
+
+def test_edits(wildcards):
+    """The test edits of the job's method."""
+    return edits_of(wildcards, RUN.test_split(wildcards.method))
+
+
+def train_facts(wildcards):
+    """The training facts of the job's method."""
+    return f"<run>/facts/{RUN.train_split(wildcards.method)}.parquet"
+
+
+def test_facts(wildcards):
+    """The test facts of the job's method."""
+    return f"<run>/facts/{RUN.test_split(wildcards.method)}.parquet"
+
+
+def reversal_tables(wildcards):
+    """What a mask's reversal is summarised from."""
+    return [f"<mask>/reversal/{split}.parquet" for split in RUN.splits_measured(wildcards.method, wildcards.mask)]
 
 
 def neighborhood_table(wildcards):
-    """Input function: the scored neighbourhood prompts, where they are asked for and the mask has all controls."""
-    wanted = SETTINGS["neighborhood_prompts"] and wildcards.mask == MAIN
-    return [f"{RUN}/{wildcards.model}/{wildcards.method}/{MAIN}/seed{wildcards.seed}/neighborhood.parquet"] if wanted else []
+    """The scored neighbourhood prompts, where they are asked for and the mask has all controls."""
+    return ["<main>/neighborhood.parquet"] if RUN.neighborhood_prompts and wildcards.mask == MAIN else []
 
 
-def perplexity_edits(wildcards):
-    return SETTINGS["perplexity"]["edits"] if wildcards.mask == MAIN else STUDIES["perplexity_edits"]
-
-
-def blocking_tables(wildcards):
-    at = f"{RUN}/{wildcards.model}/{wildcards.method}/{wildcards.mask}/seed{wildcards.seed}/blocking"
-    return [f"{at}/{chunk}.parquet" for chunk in chunks_of(wildcards.method, "test")]
-
-
-def at_mask(path):
-    """A file of the main mask of a method."""
-    return f"{RUN}/{{model}}/{{method}}/{MAIN}/seed{{seed}}/{path}"
-
-
-def edited_layers(method, model):
-    """Layers that a method edits in a model, the masked one last."""
-    settings = editing_of(method, model)
-    return settings.get("layers", [settings.get("layer")])
-
-
-def has_collapse(method):
-    """Is there a table 6 of the method?"""
-    return bool(SETTINGS["perplexity"]["worst"]) and not together(method)
-
-
-def has_pruning(method):
-    """Is there a figure 14 of the method?"""
-    return bool(SETTINGS["pruning"]["shares"]) and not together(method)
-
-
-def of_job(paths):
-    """Input function: `paths(method)`, of the job's model, method and seed."""
-    return lambda wildcards: [path.format(**dict(wildcards.items())) for path in paths(wildcards.method)]
-
-
-def blocked_chunks(method):
-    """Chunks of the test edits that are made again under the mask."""
-    return [] if together(method) else chunks_of(method, "test")
-
-
-def common_mask_settings(model):
-    """The mask settings that all methods share."""
-    own = {key for settings in SETTINGS["mask_by_method"].values() for key in settings}
-    return {key: value for key, value in SETTINGS["model_settings"][model]["mask"].items() if key not in own}
-
-
-def at_study(path):
-    return f"{RUN}/{{model}}/{{method}}/studies/seed{{seed}}/{path}"
+def blocking_tables(wildcards, at="<mask>"):
+    """The test facts that are edited again under a mask; at: its folder."""
+    return [f"{at}/blocking/{chunk}.parquet" for chunk in RUN.chunks(wildcards.method, "test")]
 
 
 def of_folds(path):
-    """Input function: a file of every fold's mask."""
-    return lambda wildcards: [
-        f"{RUN}/{wildcards.model}/{wildcards.method}/fold{part}/seed{wildcards.seed}/{path}" for part in range(STUDIES["folds"])
-    ]
+    """A file of every fold's mask."""
+    return [f"<method>/fold{part}/seed{{seed}}/{path}" for part in range(RUN.studies.folds)]
 
 
 def of_layers(path):
-    """Input function: a file of the mask of every layer's method."""
+    """An input function: a file of the mask of every layer's method."""
     return lambda wildcards: [
-        f"{RUN}/{wildcards.model}/{method}/{layer_mask(wildcards.model)}/seed{wildcards.seed}/{path}"
-        for method in LAYER_METHODS.values()
+        f"<model>/{method}/{RUN.layer_mask(wildcards.model)}/seed{{seed}}/{path}" for method in RUN.layer_methods.values()
     ]
-
-
-def layer_mask(model):
-    """Name of the mask that is trained in each layer."""
-    return of_share(parametrisation(model), STUDIES["layers_share"])

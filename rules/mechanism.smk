@@ -4,7 +4,7 @@
 
 
 # looks into the model at the last prompt position, and what each is told beside the facts
-LOOKS = {"decomposition": {"as_released": SETTINGS["as_released"]}, "activations": {}, "attention": {}, "patching": {}}
+LOOKS = {"decomposition": {"as_released": RUN.as_released}, "activations": {}, "attention": {}, "patching": {}}
 
 
 for way, options in LOOKS.items():
@@ -13,24 +13,24 @@ for way, options in LOOKS.items():
         name:
             f"measure_{way}"
         input:
-            model=f"{ASSETS}/models/{{model}}",
+            model="<assets>/models/{model}",
             facts=test_facts,
             edits=test_edits,
-            mask=at_mask("mask.safetensors"),
+            mask="<main>/mask.safetensors",
         output:
-            table=at_mask(f"{way}.parquet"),
+            table=f"<main>/{way}.parquet",
         params:
             way=way,
             options=options,
-            facts=SETTINGS["decomposition"]["facts"],
-            batch_tokens=SETTINGS["scoring_batch_tokens"],
-            device=setting("device"),
-            dtype=setting("dtype"),
+            facts=RUN.decomposition.facts,
+            batch_tokens=RUN.scoring_batch_tokens,
+            device=of_model("device"),
+            dtype=of_model("dtype"),
             code=code("measure_mechanism.py", f"measuring/mechanism/{way}.py"),
         log:
-            f"{RUN}/{{model}}/{{method}}/logs/measure_{way}/seed{{seed}}.log",
+            f"<method>/logs/measure_{way}/seed{{seed}}.log",
         benchmark:
-            f"{RUN}/{{model}}/{{method}}/benchmarks/measure_{way}/seed{{seed}}.tsv"
+            f"<method>/benchmarks/measure_{way}/seed{{seed}}.tsv"
         conda:
             "../envs/model.yaml"
         threads: 1
@@ -45,15 +45,15 @@ rule measure_update_magnitude:
     input:
         facts=test_facts,
         edits=test_edits,
-        mask=at_mask("mask.safetensors"),
+        mask="<main>/mask.safetensors",
     output:
-        magnitude=at_mask("update_magnitude.parquet"),
+        magnitude="<main>/update_magnitude.parquet",
     params:
         code=code("measure_update_magnitude.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/measure_update_magnitude/seed{{seed}}.log",
+        "<method>/logs/measure_update_magnitude/seed{seed}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/measure_update_magnitude/seed{{seed}}.tsv"
+        "<method>/benchmarks/measure_update_magnitude/seed{seed}.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -66,24 +66,24 @@ rule measure_update_magnitude:
 
 rule measure_collapse:
     input:
-        model=f"{ASSETS}/models/{{model}}",
-        corpus=f"{ASSETS}/corpora/{SETTINGS['corpora']['perplexity']}.parquet",
+        model="<assets>/models/{model}",
+        corpus=f"<assets>/corpora/{RUN.corpora.perplexity}.parquet",
         edits=test_edits,
-        mask=at_mask("mask.safetensors"),
+        mask="<main>/mask.safetensors",
     output:
-        perplexity=at_mask("collapse.parquet"),
+        perplexity="<main>/collapse.parquet",
     params:
-        tokens=SETTINGS["perplexity"]["tokens"],
-        window=SETTINGS["perplexity"]["window"],
-        worst=SETTINGS["perplexity"]["worst"],
-        search_tokens=SETTINGS["perplexity"]["search_tokens"],
-        device=setting("device"),
-        dtype=setting("dtype"),
+        tokens=RUN.perplexity.tokens,
+        window=RUN.perplexity.window,
+        worst=RUN.perplexity.worst,
+        search_tokens=RUN.perplexity.search_tokens,
+        device=of_model("device"),
+        dtype=of_model("dtype"),
         code=code("measure_collapse.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/measure_collapse/seed{{seed}}.log",
+        "<method>/logs/measure_collapse/seed{seed}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/measure_collapse/seed{{seed}}.tsv"
+        "<method>/benchmarks/measure_collapse/seed{seed}.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -96,22 +96,22 @@ rule measure_collapse:
 
 rule measure_pruning:
     input:
-        model=f"{ASSETS}/models/{{model}}",
+        model="<assets>/models/{model}",
         facts=test_facts,
         edits=test_edits,
     output:
-        reversal=f"{RUN}/{{model}}/{{method}}/pruning.parquet",
+        reversal="<method>/pruning.parquet",
     params:
-        shares=SETTINGS["pruning"]["shares"],
-        facts=SETTINGS["pruning"]["facts"],
-        batch_tokens=SETTINGS["scoring_batch_tokens"],
-        device=setting("device"),
-        dtype=setting("dtype"),
+        shares=RUN.pruning.shares,
+        facts=RUN.pruning.facts,
+        batch_tokens=RUN.scoring_batch_tokens,
+        device=of_model("device"),
+        dtype=of_model("dtype"),
         code=code("measure_pruning.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/measure_pruning.log",
+        "<method>/logs/measure_pruning.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/measure_pruning.tsv"
+        "<method>/benchmarks/measure_pruning.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -124,20 +124,21 @@ rule measure_pruning:
 
 rule summarise_mechanism:
     input:
-        decomposition=at_mask("decomposition.parquet"),
-        attention=at_mask("attention.parquet"),
-        patching=at_mask("patching.parquet"),
+        decomposition="<main>/decomposition.parquet",
+        attention="<main>/attention.parquet",
+        patching="<main>/patching.parquet",
     output:
-        measures=at_mask("measures/mechanism.parquet"),
+        measures="<main>/measures/mechanism.parquet",
     params:
-        layers=lambda wildcards: edited_layers(wildcards.method, wildcards.model),
-        as_released=SETTINGS["as_released"],
-        test_split=lambda wildcards: test_split(wildcards.method),
+        key=row_key,
+        layers=by_method_and_model(RUN.edited_layers),
+        as_released=RUN.as_released,
+        test_split=by_method(RUN.test_split),
         code=code("summarise_mechanism.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/summarise_mechanism/seed{{seed}}.log",
+        "<method>/logs/summarise_mechanism/seed{seed}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/summarise_mechanism/seed{{seed}}.tsv"
+        "<method>/benchmarks/summarise_mechanism/seed{seed}.tsv"
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -150,18 +151,19 @@ rule summarise_mechanism:
 
 rule summarise_structure:
     input:
-        structure=at_mask("mask_structure.parquet"),
-        magnitude=at_mask("update_magnitude.parquet"),
+        structure="<main>/mask_structure.parquet",
+        magnitude="<main>/update_magnitude.parquet",
     output:
-        measures=at_mask("measures/structure.parquet"),
+        measures="<main>/measures/structure.parquet",
     params:
-        layers=lambda wildcards: edited_layers(wildcards.method, wildcards.model),
-        test_split=lambda wildcards: test_split(wildcards.method),
+        key=row_key,
+        layers=by_method_and_model(RUN.edited_layers),
+        test_split=by_method(RUN.test_split),
         code=code("summarise_structure.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/summarise_structure/seed{{seed}}.log",
+        "<method>/logs/summarise_structure/seed{seed}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/summarise_structure/seed{{seed}}.tsv"
+        "<method>/benchmarks/summarise_structure/seed{seed}.tsv"
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -174,16 +176,17 @@ rule summarise_structure:
 
 rule summarise_collapse:
     input:
-        perplexity=at_mask("collapse.parquet"),
+        perplexity="<main>/collapse.parquet",
     output:
-        measures=at_mask("measures/collapse.parquet"),
+        measures="<main>/measures/collapse.parquet",
     params:
-        test_split=lambda wildcards: test_split(wildcards.method),
+        key=row_key,
+        test_split=by_method(RUN.test_split),
         code=code("summarise_collapse.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/summarise_collapse/seed{{seed}}.log",
+        "<method>/logs/summarise_collapse/seed{seed}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/summarise_collapse/seed{{seed}}.tsv"
+        "<method>/benchmarks/summarise_collapse/seed{seed}.tsv"
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -196,16 +199,17 @@ rule summarise_collapse:
 
 rule summarise_pruning:
     input:
-        reversal=f"{RUN}/{{model}}/{{method}}/pruning.parquet",
+        reversal="<method>/pruning.parquet",
     output:
-        measures=at_mask("measures/pruning.parquet"),
+        measures="<main>/measures/pruning.parquet",
     params:
-        test_split=lambda wildcards: test_split(wildcards.method),
+        key=row_key,
+        test_split=by_method(RUN.test_split),
         code=code("summarise_pruning.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/summarise_pruning/seed{{seed}}.log",
+        "<method>/logs/summarise_pruning/seed{seed}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/summarise_pruning/seed{{seed}}.tsv"
+        "<method>/benchmarks/summarise_pruning/seed{seed}.tsv"
     conda:
         "../envs/figures.yaml"
     threads: 1

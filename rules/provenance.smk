@@ -11,12 +11,12 @@ rule provenance:
             *of_main("claims.parquet"),
         ],
     output:
-        csv=f"{RUN}/provenance.csv",
-        config=f"{RUN}/config.yaml",
-        caption=f"{RUN}/provenance.rst",
+        csv="<run>/provenance.csv",
+        config="<run>/config.yaml",
+        caption="<run>/provenance.rst",
         html=report(
-            f"{RUN}/provenance.html",
-            caption=str(Path(f"{RUN}/provenance.rst").absolute()),
+            "<run>/provenance.html",
+            caption=str(Path(f"{RUN.folder}/provenance.rst").absolute()),
             category="5 Provenance",
             labels={"result": "provenance"},
         ),
@@ -24,13 +24,13 @@ rule provenance:
         config=config,
         models={
             model: {key: settings[key] for key in ("label", "dtype", "editing", "mask")}
-            for model, settings in SETTINGS["model_settings"].items()
+            for model, settings in dataclasses.asdict(RUN)["models"].items()
         },
         code=code("make_provenance.py"),
     log:
-        f"{RUN}/logs/provenance.log",
+        "<run>/logs/provenance.log",
     benchmark:
-        f"{RUN}/benchmarks/provenance.tsv"
+        "<run>/benchmarks/provenance.tsv"
     conda:
         "../envs/figures.yaml"
     threads: 1

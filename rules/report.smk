@@ -5,7 +5,7 @@
 PAGES = [*rules.claims.output, *rules.paper_vs_ours.output, *rules.provenance.output]
 
 
-report: str(Path(CLAIMS_PAGE).absolute())
+report: str(Path(f"{RUN.folder}/claims.rst").absolute())
 
 
 rule report:
@@ -17,17 +17,17 @@ rule report:
         config=rules.provenance.output.config,
         stylesheet=ROOT / "rules" / "report.css",
     output:
-        html=REPORT,
-        captions=expand(f"{RUN}/figures/{{name}}.rst", name=DRAWING),
+        html="<run>/report.html",
+        captions=expand("<run>/figures/{name}.rst", name=DRAWING),
     params:
         snakefile=str(ROOT / "Snakefile"),
-        targets=[path for path in [*TABLE_FILES, *FIGURE_FILES, *PAGES] if path.endswith((".html", ".png"))],
-        captions={name: SETTINGS["captions"][name] for name in DRAWING},
+        targets=lambda wildcards, input: [path for path in input if path.endswith((".html", ".png"))],
+        captions={name: CAPTIONS["figures"][name] for name in DRAWING},
         code=code("make_report.py"),
     log:
-        f"{RUN}/logs/report.log",
+        "<run>/logs/report.log",
     benchmark:
-        f"{RUN}/benchmarks/report.tsv"
+        "<run>/benchmarks/report.tsv"
     conda:
         "../envs/workflow.yaml"
     threads: 1

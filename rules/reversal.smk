@@ -5,24 +5,25 @@
 
 rule measure_reversal:
     input:
-        model=f"{ASSETS}/models/{{model}}",
-        facts=f"{RUN}/facts/{{split}}.parquet",
-        edits=edit_chunks(None),
-        mask=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/mask.safetensors",
+        model="<assets>/models/{model}",
+        facts="<run>/facts/{split}.parquet",
+        edits=split_edits,
+        mask="<mask>/mask.safetensors",
     output:
-        reversal=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/reversal/{{split}}.parquet",
+        reversal="<mask>/reversal/{split}.parquet",
     params:
         plan=mask_plan,
-        seed=SETTINGS["seed"],
-        as_released=SETTINGS["as_released"],
-        batch_tokens=SETTINGS["scoring_batch_tokens"],
-        device=setting("device"),
-        dtype=setting("dtype"),
+        states=mask_states,
+        seed=RUN.seed,
+        as_released=RUN.as_released,
+        batch_tokens=RUN.scoring_batch_tokens,
+        device=of_model("device"),
+        dtype=of_model("dtype"),
         code=code("measure_reversal.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/measure_reversal/{{mask}}/seed{{seed}}/{{split}}.log",
+        "<method>/logs/measure_reversal/{mask}/seed{seed}/{split}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/measure_reversal/{{mask}}/seed{{seed}}/{{split}}.tsv"
+        "<method>/benchmarks/measure_reversal/{mask}/seed{seed}/{split}.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -35,24 +36,24 @@ rule measure_reversal:
 
 rule measure_perplexity:
     input:
-        model=f"{ASSETS}/models/{{model}}",
-        corpus=f"{ASSETS}/corpora/{SETTINGS['corpora']['perplexity']}.parquet",
+        model="<assets>/models/{model}",
+        corpus=f"<assets>/corpora/{RUN.corpora.perplexity}.parquet",
         edits=test_edits,
-        mask=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/mask.safetensors",
+        mask="<mask>/mask.safetensors",
     output:
-        perplexity=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/perplexity.parquet",
+        perplexity="<mask>/perplexity.parquet",
     params:
-        tokens=SETTINGS["perplexity"]["tokens"],
-        window=SETTINGS["perplexity"]["window"],
-        edits=perplexity_edits,
-        random=lambda wildcards: mask_plan(wildcards)["random"],
-        device=setting("device"),
-        dtype=setting("dtype"),
+        tokens=RUN.perplexity.tokens,
+        window=RUN.perplexity.window,
+        edits=lambda wildcards: RUN.perplexity_edits(wildcards.mask),
+        states=mask_states,
+        device=of_model("device"),
+        dtype=of_model("dtype"),
         code=code("measure_perplexity.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/measure_perplexity/{{mask}}/seed{{seed}}.log",
+        "<method>/logs/measure_perplexity/{mask}/seed{seed}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/measure_perplexity/{{mask}}/seed{{seed}}.tsv"
+        "<method>/benchmarks/measure_perplexity/{mask}/seed{seed}.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -67,23 +68,23 @@ rule measure_perplexity:
 
 rule measure_neighborhood:
     input:
-        model=f"{ASSETS}/models/{{model}}",
+        model="<assets>/models/{model}",
         facts=test_facts,
         edits=test_edits,
-        mask=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/mask.safetensors",
+        mask="<mask>/mask.safetensors",
     output:
-        neighborhood=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/neighborhood.parquet",
+        neighborhood="<mask>/neighborhood.parquet",
     params:
-        prompts=SETTINGS["neighborhood_prompts"],
-        random=lambda wildcards: mask_plan(wildcards)["random"],
-        batch_tokens=SETTINGS["scoring_batch_tokens"],
-        device=setting("device"),
-        dtype=setting("dtype"),
+        prompts=RUN.neighborhood_prompts,
+        states=mask_states,
+        batch_tokens=RUN.scoring_batch_tokens,
+        device=of_model("device"),
+        dtype=of_model("dtype"),
         code=code("measure_neighborhood.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/measure_neighborhood/{{mask}}/seed{{seed}}.log",
+        "<method>/logs/measure_neighborhood/{mask}/seed{seed}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/measure_neighborhood/{{mask}}/seed{{seed}}.tsv"
+        "<method>/benchmarks/measure_neighborhood/{mask}/seed{seed}.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -96,19 +97,22 @@ rule measure_neighborhood:
 
 rule summarise_reversal:
     input:
-        reversal=lambda wildcards: reversal_tables(wildcards, splits_measured(wildcards)),
+        reversal=reversal_tables,
         neighborhood=neighborhood_table,
-        mask=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/mask.safetensors",
+        mask="<mask>/mask.safetensors",
     output:
-        measures=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/measures/reversal.parquet",
+        measures="<mask>/measures/reversal.parquet",
     params:
-        split_names=lambda wildcards: splits_measured(wildcards),
-        test_split=lambda wildcards: test_split(wildcards.method),
+        key=row_key,
+        mask=mask_columns,
+        state=lambda wildcards: RUN.masks[wildcards.mask].state,
+        split_names=lambda wildcards: RUN.splits_measured(wildcards.method, wildcards.mask),
+        test_split=by_method(RUN.test_split),
         code=code("summarise_reversal.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/summarise_reversal/{{mask}}/seed{{seed}}.log",
+        "<method>/logs/summarise_reversal/{mask}/seed{seed}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/summarise_reversal/{{mask}}/seed{{seed}}.tsv"
+        "<method>/benchmarks/summarise_reversal/{mask}/seed{seed}.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -121,15 +125,17 @@ rule summarise_reversal:
 
 rule summarise_perplexity:
     input:
-        perplexity=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/perplexity.parquet",
+        perplexity="<mask>/perplexity.parquet",
     output:
-        measures=f"{RUN}/{{model}}/{{method}}/{{mask}}/seed{{seed}}/measures/perplexity.parquet",
+        measures="<mask>/measures/perplexity.parquet",
     params:
+        key=row_key,
+        mask=mask_columns,
         code=code("summarise_perplexity.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/summarise_perplexity/{{mask}}/seed{{seed}}.log",
+        "<method>/logs/summarise_perplexity/{mask}/seed{seed}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/summarise_perplexity/{{mask}}/seed{{seed}}.tsv"
+        "<method>/benchmarks/summarise_perplexity/{mask}/seed{seed}.tsv"
     conda:
         "../envs/figures.yaml"
     threads: 1

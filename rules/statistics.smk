@@ -4,19 +4,19 @@
 
 rule make_templates:
     input:
-        model=f"{ASSETS}/models/{{model}}",
+        model="<assets>/models/{model}",
     output:
-        templates=f"{RUN}/{{model}}/templates.parquet",
+        templates="<model>/templates.parquet",
     params:
-        counts=template_counts,
-        seed=SETTINGS["seed"],
-        device=setting("device"),
-        dtype=setting("dtype"),
+        counts=lambda wildcards: RUN.template_counts(wildcards.model),
+        seed=RUN.seed,
+        device=of_model("device"),
+        dtype=of_model("dtype"),
         code=code("make_templates.py"),
     log:
-        f"{RUN}/{{model}}/logs/make_templates.log",
+        "<model>/logs/make_templates.log",
     benchmark:
-        f"{RUN}/{{model}}/benchmarks/make_templates.tsv"
+        "<model>/benchmarks/make_templates.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -29,21 +29,21 @@ rule make_templates:
 
 rule measure_second_moments:
     input:
-        model=f"{ASSETS}/models/{{model}}",
-        corpus=f"{ASSETS}/corpora/{SETTINGS['corpora']['statistics']}.parquet",
+        model="<assets>/models/{model}",
+        corpus=f"<assets>/corpora/{RUN.corpora.statistics}.parquet",
     output:
-        moments=protected(f"{RUN}/{{model}}/second_moments/{{layers}}.safetensors"),
+        moments=protected("<model>/second_moments/{layers}.safetensors"),
     params:
-        tokens=SETTINGS["statistics"]["tokens"],
-        window=SETTINGS["statistics"]["window"],
-        batch_tokens=SETTINGS["statistics"]["batch_tokens"],
-        device=setting("device"),
-        dtype=setting("dtype"),
+        tokens=RUN.statistics.tokens,
+        window=RUN.statistics.window,
+        batch_tokens=RUN.statistics.batch_tokens,
+        device=of_model("device"),
+        dtype=of_model("dtype"),
         code=code("measure_second_moments.py"),
     log:
-        f"{RUN}/{{model}}/logs/measure_second_moments/{{layers}}.log",
+        "<model>/logs/measure_second_moments/{layers}.log",
     benchmark:
-        f"{RUN}/{{model}}/benchmarks/measure_second_moments/{{layers}}.tsv"
+        "<model>/benchmarks/measure_second_moments/{layers}.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1

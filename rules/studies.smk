@@ -4,17 +4,18 @@
 
 rule summarise_left_out:
     input:
-        reversal=lambda wildcards: of_folds(f"reversal/{test_split(wildcards.method)}.parquet")(wildcards),
+        reversal=lambda wildcards: of_folds(f"reversal/{RUN.test_split(wildcards.method)}.parquet"),
         masks=of_folds("mask.safetensors"),
     output:
-        measures=at_study("measures/left_out.parquet"),
+        measures="<study>/measures/left_out.parquet",
     params:
-        test_split=lambda wildcards: test_split(wildcards.method),
+        key=row_key,
+        test_split=by_method(RUN.test_split),
         code=code("summarise_left_out.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/summarise_left_out/seed{{seed}}.log",
+        "<method>/logs/summarise_left_out/seed{seed}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/summarise_left_out/seed{{seed}}.tsv"
+        "<method>/benchmarks/summarise_left_out/seed{seed}.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -27,24 +28,24 @@ rule summarise_left_out:
 
 rule measure_pruning_perplexity:
     input:
-        model=f"{ASSETS}/models/{{model}}",
+        model="<assets>/models/{model}",
         facts=test_facts,
         edits=test_edits,
-        corpus=f"{ASSETS}/corpora/{SETTINGS['corpora']['perplexity']}.parquet",
+        corpus=f"<assets>/corpora/{RUN.corpora.perplexity}.parquet",
     output:
-        perplexity=at_study("pruning_perplexity.parquet"),
+        perplexity="<study>/pruning_perplexity.parquet",
     params:
-        shares=STUDIES["pruning_shares"],
-        tokens=SETTINGS["perplexity"]["tokens"],
-        window=SETTINGS["perplexity"]["window"],
-        edits=STUDIES["perplexity_edits"],
-        device=setting("device"),
-        dtype=setting("dtype"),
+        shares=RUN.studies.pruning_shares,
+        tokens=RUN.perplexity.tokens,
+        window=RUN.perplexity.window,
+        edits=RUN.studies.perplexity_edits,
+        device=of_model("device"),
+        dtype=of_model("dtype"),
         code=code("measure_pruning_perplexity.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/measure_pruning_perplexity/seed{{seed}}.log",
+        "<method>/logs/measure_pruning_perplexity/seed{seed}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/measure_pruning_perplexity/seed{{seed}}.tsv"
+        "<method>/benchmarks/measure_pruning_perplexity/seed{seed}.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -55,36 +56,47 @@ rule measure_pruning_perplexity:
         "../workflow_scripts/measure_pruning_perplexity.py"
 
 
-use rule summarise_perplexity as summarise_pruning_perplexity with:
+rule summarise_pruning_perplexity:
     input:
-        perplexity=at_study("pruning_perplexity.parquet"),
+        perplexity="<study>/pruning_perplexity.parquet",
     output:
-        measures=at_study("measures/pruning_perplexity.parquet"),
+        measures="<study>/measures/pruning_perplexity.parquet",
+    params:
+        key=row_key,
+        code=code("summarise_pruning_perplexity.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/summarise_pruning_perplexity/seed{{seed}}.log",
+        "<method>/logs/summarise_pruning_perplexity/seed{seed}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/summarise_pruning_perplexity/seed{{seed}}.tsv"
+        "<method>/benchmarks/summarise_pruning_perplexity/seed{seed}.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=doubled_each_attempt(800),
+    localrule: True
+    script:
+        "../workflow_scripts/summarise_pruning_perplexity.py"
 
 
 rule measure_transfer:
     input:
-        model=f"{ASSETS}/models/{{model}}",
+        model="<assets>/models/{model}",
         facts=test_facts,
         edits=test_edits,
-        training=sorted({f"{RUN}/facts/{train_split(trained)}.parquet" for trained in STUDIES["transfer"]}),
-        masks=expand(f"{RUN}/{{{{model}}}}/{{trained}}/{MAIN}/seed{{{{seed}}}}/mask.safetensors", trained=STUDIES["transfer"]),
+        training=sorted({f"<run>/facts/{RUN.train_split(trained)}.parquet" for trained in RUN.studies.transfer}),
+        masks=expand(f"<run>/{{{{model}}}}/{{trained}}/{MAIN}/seed{{{{seed}}}}/mask.safetensors", trained=RUN.studies.transfer),
     output:
-        reversal=at_study("transfer.parquet"),
+        reversal="<study>/transfer.parquet",
     params:
-        methods=STUDIES["transfer"],
-        batch_tokens=SETTINGS["scoring_batch_tokens"],
-        device=setting("device"),
-        dtype=setting("dtype"),
+        methods=RUN.studies.transfer,
+        batch_tokens=RUN.scoring_batch_tokens,
+        device=of_model("device"),
+        dtype=of_model("dtype"),
         code=code("measure_transfer.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/measure_transfer/seed{{seed}}.log",
+        "<method>/logs/measure_transfer/seed{seed}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/measure_transfer/seed{{seed}}.tsv"
+        "<method>/benchmarks/measure_transfer/seed{seed}.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -97,18 +109,19 @@ rule measure_transfer:
 
 rule summarise_transfer:
     input:
-        reversal=at_study("transfer.parquet"),
+        reversal="<study>/transfer.parquet",
         masks=rules.measure_transfer.input.masks,
     output:
-        measures=at_study("measures/transfer.parquet"),
+        measures="<study>/measures/transfer.parquet",
     params:
-        methods=STUDIES["transfer"],
-        test_split=lambda wildcards: test_split(wildcards.method),
+        key=row_key,
+        methods=RUN.studies.transfer,
+        test_split=by_method(RUN.test_split),
         code=code("summarise_transfer.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/summarise_transfer/seed{{seed}}.log",
+        "<method>/logs/summarise_transfer/seed{seed}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/summarise_transfer/seed{{seed}}.tsv"
+        "<method>/benchmarks/summarise_transfer/seed{seed}.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -121,18 +134,18 @@ rule summarise_transfer:
 
 rule measure_key_energy:
     input:
-        model=f"{ASSETS}/models/{{model}}",
-        facts=f"{RUN}/facts/train.parquet",
+        model="<assets>/models/{model}",
+        facts="<run>/facts/train.parquet",
     output:
-        energy=f"{RUN}/{{model}}/key_energy.parquet",
+        energy="<model>/key_energy.parquet",
     params:
-        device=setting("device"),
-        dtype=setting("dtype"),
+        device=of_model("device"),
+        dtype=of_model("dtype"),
         code=code("measure_key_energy.py"),
     log:
-        f"{RUN}/{{model}}/logs/measure_key_energy.log",
+        "<model>/logs/measure_key_energy.log",
     benchmark:
-        f"{RUN}/{{model}}/benchmarks/measure_key_energy.tsv"
+        "<model>/benchmarks/measure_key_energy.tsv"
     conda:
         "../envs/model.yaml"
     threads: 1
@@ -145,19 +158,19 @@ rule measure_key_energy:
 
 rule summarise_layers:
     input:
-        energy=f"{RUN}/{{model}}/key_energy.parquet",
+        energy="<model>/key_energy.parquet",
         reversal=of_layers("reversal/test.parquet"),
     output:
-        measures=at_study("measures/layers.parquet"),
+        measures="<study>/measures/layers.parquet",
     params:
-        layers=STUDIES["layers"],
-        methods=list(LAYER_METHODS.values()),
-        mask=lambda wildcards: layer_mask(wildcards.model),
+        key=row_key,
+        layers=RUN.studies.layers,
+        mask=lambda wildcards: RUN.masks[RUN.layer_mask(wildcards.model)].columns,
         code=code("summarise_layers.py"),
     log:
-        f"{RUN}/{{model}}/{{method}}/logs/summarise_layers/seed{{seed}}.log",
+        "<method>/logs/summarise_layers/seed{seed}.log",
     benchmark:
-        f"{RUN}/{{model}}/{{method}}/benchmarks/summarise_layers/seed{{seed}}.tsv"
+        "<method>/benchmarks/summarise_layers/seed{seed}.tsv"
     conda:
         "../envs/figures.yaml"
     threads: 1

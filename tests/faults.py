@@ -103,4 +103,4 @@ def edits_table(**columns: object) -> pd.DataFrame:
     """An `edits` table with these columns; the others hold what any edit may."""
     scores = dict.fromkeys(("loss", "delta_norm", "truncation", "token_accuracy"), 0.0)
     scores |= {f"logp_{side}_{when}": -1.0 for side in ("true", "new") for when in ("before", "after")}
-    return pd.DataFrame({"component": 0, "together": False, "steps": 1, "failure": "", **scores} | columns)
+    return pd.DataFrame({"component": 0, "joint": False, "steps": 1, "failure": "", **scores} | columns)

@@ -83,7 +83,7 @@ def write_results(project: Path) -> None:
 def finished(tmp_path_factory) -> Path:
     """A clone with a finished run `mini`."""
     project = tmp_path_factory.mktemp("mini") / "one mask"
-    for part in ("workflow_scripts", "envs"):
+    for part in ("workflow_scripts", "envs", "requirements"):
         shutil.copytree(ROOT / part, project / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     shutil.copy(ROOT / "LICENSE", project)
     (project / "Snakefile").write_text("# stands in for the workflow\n")

@@ -72,7 +72,7 @@ def test_ones_own_facts_are_edited_and_a_checkpoint_holds_them(given, checkpoint
     said = capsys.readouterr().out
     assert "3 of 3 facts edited" in said and "The mother tongue of Victor Hugo is French -> Russian" in said
     table = files.read_table(out, EDITS)
-    assert table["case_id"].tolist() == [0, 1, 77] and not table["together"].any()
+    assert table["case_id"].tolist() == [0, 1, 77] and not table["joint"].any()
     source = files.read_provenance(out)
     assert source["model"]["sha256"] and source["settings"]["lr"] == 0.3 and source["settings"]["kl_factor"] == 0.0625
     assert not out.with_name(out.name + ".batches").exists()
@@ -131,7 +131,7 @@ def test_memit_measures_its_second_moments_once(given, tmp_path, capsys):
     assert "facts edited" in capsys.readouterr().out
     assert [path.name for path in moments.iterdir()] == ["0-1.safetensors"]
     first = files.read_table(out, EDITS)
-    assert sorted(first["layer"].unique()) == [0, 1] and first["together"].all()
+    assert sorted(first["layer"].unique()) == [0, 1] and first["joint"].all()
     main([*arguments, *more])
     assert files.read_table(out, EDITS)["r"].map(list).tolist() == first["r"].map(list).tolist()
 

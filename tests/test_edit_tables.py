@@ -34,10 +34,10 @@ def saved(tmp_path):
     return save
 
 
-@pytest.mark.parametrize("editor, settings, together", [(rome, ROME, False), (memit, MEMIT, True)])
-def test_what_is_written_is_read(model, saved, editor, settings, together):
+@pytest.mark.parametrize("editor, settings, joint", [(rome, ROME, False), (memit, MEMIT, True)])
+def test_what_is_written_is_read(model, saved, editor, settings, joint):
     edited = editor.edit(task(model), settings)
-    table = edit_tables.edits_table(model, FRAME, edited, together, 1000)
+    table = edit_tables.edits_table(model, FRAME, edited, joint, 1000)
     assert len(table) == len(FACTS) * len(edited.layers)
     read = edit_tables.stack_layers(edit_tables.read_edits(saved(table)), model)
     for part, other in zip(read, edited.layers, strict=True):
@@ -99,8 +99,8 @@ def test_edits_made_together_are_one_update_of_the_last_layer_and_the_rest(model
     first, last = edit_tables.stack_layers(table, model)
     assert found.layer == 2 and [part.layer for part in found.others] == [0]
     torch.testing.assert_close(found.update.matrix, last.sum())
-    with pytest.raises(OnemaskError, match=r"edits of one layer, or one joint edit of all facts; found layers \[0, 2\]"):
-        edit_tables.layer_edits(table.assign(together=False), model)
+    with pytest.raises(OnemaskError, match=r"single edits of one layer, or one joint edit; found layers \[0, 2\]"):
+        edit_tables.layer_edits(table.assign(joint=False), model)
 
 
 def test_a_gpt2_xl_edit_takes_a_rank_one_edits_bytes(tmp_path):
@@ -112,7 +112,7 @@ def test_a_gpt2_xl_edit_takes_a_rank_one_edits_bytes(tmp_path):
     facts = pd.DataFrame({"case_id": range(count), "relation_id": "P17"})
     scores = dict.fromkeys(("logp_true_before", "logp_new_before", "logp_true_after", "logp_new_after", "token_accuracy"), 0.5)
     table = facts.assign(
-        **scores, layer=17, component=0, together=False, steps=20, loss=0.1, delta_norm=1.0, truncation=0.0, failure="",
+        **scores, layer=17, component=0, joint=False, steps=20, loss=0.1, delta_norm=1.0, truncation=0.0, failure="",
         u=list(edited.layers[0].u[:, 0].numpy()), r=list(edited.layers[0].r[:, 0].numpy()),
     )  # fmt: skip
     files.write_table(tmp_path / "edits.parquet", EDITS, table, {})

@@ -1,6 +1,7 @@
-"""The conda environments: each holds what its rules' scripts import, at the versions of pyproject.toml, and nothing unused."""
+"""The conda environments: each holds what its rules' scripts import and all that this brings, at the versions of the lock."""
 
 import ast
+import importlib.metadata
 import re
 import subprocess
 import sys
@@ -9,18 +10,23 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
+import write_environments
 from onemask.io.codehash import files_behind
+from write_environments import canonical
+from write_lock import OF_TORCH
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "workflow_scripts"
 ENVIRONMENTS = sorted(path.name for path in (ROOT / "envs").glob("*.yaml"))
+TABLE = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["onemask"]["environments"]
 OURS = {"onemask", "job"} | {path.stem for path in SCRIPTS.glob("*.py")}
 PACKAGE = {"yaml": "PyYAML"}  # what is not named as it is imported
 # used without an import of ours, and by what
 BEHIND = {
     "model.yaml": {"accelerate": "transformers, to place weights", "gguf": "transformers, to read a wheel's GGUF"},
-    "figures.yaml": {"tabulate": "pandas.DataFrame.to_markdown"}
+    "figures.yaml": {"tabulate": "pandas.DataFrame.to_markdown", "seaborn": "figures"}
     | dict.fromkeys(["contourpy", "fonttools", "kiwisolver", "pillow"], "matplotlib, whose figures' bytes they decide"),
     "easyeditor.yaml": dict.fromkeys(["huggingface_hub", "matplotlib", "PyYAML", "datasets", "scipy"], "EasyEdit"),
     "workflow.yaml": {"snakemake": "make_report.py, as a command"},
@@ -41,17 +47,19 @@ BY_NAME = {
 }
 
 
-def pins(requirements: list[str]) -> dict[str, str]:
-    """Versions by package of "name[extra]==version" lines."""
-    return {re.split(r"[\[=<>]", line)[0]: re.split(r"[=<>]+", line)[-1] for line in requirements}
-
-
 def packages(name: str) -> dict[str, str]:
+    """Versions of all that an environment's file lists, by canonical name."""
     content = yaml.safe_load((ROOT / "envs" / name).read_text(encoding="utf-8"))
     assert content["channels"] == ["conda-forge"] and set(content) == {"channels", "dependencies"}
     (from_pip,) = (part["pip"] for part in content["dependencies"] if isinstance(part, dict))
-    assert all("==" in line for line in from_pip), from_pip
-    return pins(from_pip)
+    versions = dict(line.partition(" ; ")[0].split("==") for line in from_pip)
+    assert len(versions) == len({canonical(package) for package in versions})
+    return {canonical(package): version for package, version in versions.items()}
+
+
+def direct(name: str) -> set[str]:
+    """Packages that pyproject.toml names for an environment, without extras."""
+    return {package.partition("[")[0] for package in TABLE[name.removesuffix(".yaml")]}
 
 
 def used() -> dict[str, set[str]]:
@@ -83,18 +91,46 @@ def test_every_rule_names_an_environment_that_is_there():
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_an_environment_has_the_versions_of_the_project(name):
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = pins(project["dependencies"])
-    for package, version in packages(name).items():
-        assert declared[package] == version, package
+def test_an_environment_is_as_it_is_generated(name):
+    assert (ROOT / "envs" / name).read_text(encoding="utf-8") == write_environments.content(name.removesuffix(".yaml"))
+
+
+def test_an_environment_keeps_the_comment_at_its_head():
+    assert all((ROOT / "envs" / name).read_text(encoding="utf-8").startswith("# ") for name in ENVIRONMENTS)
+
+
+def brought(names: list[str]) -> set[str]:
+    """All that packages ask for here, in turn, as their own metadata says it: they themselves, and extras that are asked for."""
+    queue, found = [Requirement(name) for name in names], set()
+    while queue:
+        requirement = queue.pop()
+        extras = requirement.extras | {""}
+        if OF_TORCH.match(canonical(requirement.name)) and requirement.name != "torch":
+            continue  # of torch's CUDA wheels, which name these versions themselves
+        for extra in extras - {extra for name, extra in found if name == canonical(requirement.name)}:
+            found.add((canonical(requirement.name), extra))
+            asked = [Requirement(line) for line in importlib.metadata.requires(requirement.name) or []]
+            queue += [other for other in asked if not other.marker or other.marker.evaluate({"extra": extra})]
+    return {name for name, _ in found}
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_an_environment_lists_all_that_its_packages_bring(name):
+    table = TABLE[name.removesuffix(".yaml")]
+    assert brought(table) <= set(packages(name)), brought(table) - set(packages(name))
+    assert len(brought(table)) > len(table)
+
+
+def test_what_draws_figures_holds_no_torch():
+    assert "seaborn" in packages("figures.yaml")
+    assert not {"torch", "transformers"} & set(packages("figures.yaml"))
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_an_environment_holds_what_its_scripts_import_and_nothing_else(name):
     files = [file for script in used()[name] for file in files_behind(SCRIPTS / script, *BY_NAME.get(script, []))]
     needed = imports([file for file in files if file.name != "job.py"])  # which loads torch only where a script wants it
-    held, needed = set(packages(name)), needed - NEVER_CALLED.get(name, set())
+    held, needed = direct(name), needed - NEVER_CALLED.get(name, set())
     assert needed <= held | {"easyeditor"} | ({"numpy"} if "pandas" in held else set()), needed - held
     assert held - needed <= set(BEHIND[name]), held - needed
 
@@ -108,5 +144,6 @@ def resolve(requirements: dict[str, str]) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_an_environments_versions_go_together(name):
     found = packages(name)
-    assert resolve(found).returncode == 0
-    assert resolve(found | {next(iter(found)): "0.0.1"}).returncode != 0
+    done = resolve(found)
+    assert done.returncode == 0, done.stderr.decode()
+    assert resolve(found | {canonical(TABLE[name.removesuffix(".yaml")][0]): "0.0.1"}).returncode != 0

@@ -16,7 +16,7 @@ EMBEDDED = ROOT / "config" / "datasets" / "embedded"
 RELEASED = ROOT.parent / "shared" / "data" / "counterfact"
 TEN = ["P103", "P17", "P495", "P176", "P413", "P136", "P30", "P937", "P27", "P1412"]
 OTHERS = ["P36", "P37", "P407", "P740", "P641"]
-SIZES = {"train": 20, "test": 8, "ood": 10, "memit_train": 12, "memit_test": 6}
+SIZES = {"train": 20, "test": 8, "ood": 10, "joint_train": 12, "joint_test": 6}
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +101,8 @@ def test_counterfact_json_is_read_unchanged(embedded, prompts, table, tmp_path):
 PRINTED = {
     "train": (3000, 10, 236, 2986, 1284),
     "test": (1700, 10, 204, 1697, 866),
-    "memit_train": (1000, 10, 174, 1000, 564),
-    "memit_test": (1000, 10, 172, 1000, 580),
+    "joint_train": (1000, 10, 174, 1000, 564),
+    "joint_test": (1000, 10, 172, 1000, 580),
 }
 
 
@@ -121,12 +121,12 @@ def test_released_splits_give_tables_4_and_5_as_printed():
 
 @pytest.mark.skipif(not RELEASED.is_dir(), reason="the authors' split files are not beside this checkout")
 def test_less_of_the_released_splits_is_their_beginning():
-    whole, less = (facts.released_splits(RELEASED, TEN, first) for first in (None, {"train": 7, "memit_test": 3}))
+    whole, less = (facts.released_splits(RELEASED, TEN, first) for first in (None, {"train": 7, "joint_test": 3}))
     assert {name: len(split) for name, split in less.items()} == {
         "train": 70,
         "test": 1700,
-        "memit_train": 1000,
-        "memit_test": 30,
+        "joint_train": 1000,
+        "joint_test": 30,
     }
     beginning = whole["train"].groupby("relation_id").head(7)
     assert sorted(less["train"]["case_id"]) == sorted(beginning["case_id"])

@@ -21,6 +21,9 @@ CASES = [
     ("facts.only_knwon", True, "at facts: .*Did you mean 'only_known'"),
     ("facts.per_relation.tset", 5, "at facts.per_relation: .*Did you mean 'test'"),
     ("studies.fold", 3, "at studies: .*Did you mean 'folds'"),
+    # names that were others before
+    ("facts.per_relation.memit_test", 5, "at facts.per_relation: .*'memit_test' was unexpected.*Did you mean 'joint_test'"),
+    ("facts.per_relation.memit_train", 5, "at facts.per_relation: .*Did you mean 'joint_train'"),
     (1, 2, "at the top level: .*1 was unexpected"),
     # wrong types
     ("run", 5, "at run: 5 is not of type 'string'"),
@@ -83,7 +86,7 @@ CASES = [
     ("facts.ood_relations", ["P17"], "OOD relations that are not trained on; found .'P17'. in both lists"),
     ("facts.ood_relations", [], "facts.ood_relations; found none for facts.per_relation.ood: 14"),
     ("facts.per_relation", {"test": 3}, "per_relation with train and test; found no .'train'"),
-    ("facts.per_relation", {"train": 3, "test": 3}, "facts.per_relation for memit, which edits .*; found no memit_test"),
+    ("facts.per_relation", {"train": 3, "test": 3}, "facts.per_relation for memit, which edits .*; found no joint_test"),
     ("facts.dataset", "counterfact", "facts.path, since facts.dataset is counterfact"),
     ("facts.splits", "released", "facts.released, since facts.splits is released"),
     ("corpora.statistics", "wikitext2", "a corpus for statistics; found part: perplexity"),

@@ -164,7 +164,7 @@ NAN = float("nan")
         (
             pd.concat([some_edits(layer=1), some_edits(layer=2)]),
             {},
-            r"edits of one layer, or one joint edit of all facts; found layers \[1, 2\]",
+            r"single edits of one layer, or one joint edit; found layers \[1, 2\]",
         ),
     ],
 )

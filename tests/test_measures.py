@@ -219,13 +219,13 @@ def test_facts_are_counted():
         [("P1", True), ("P1", False), ("P2", False), ("P2", False), ("P1", True)],
         columns=["relation_id", "known"],
     ).assign(split=["train"] * 4 + ["test"])
-    splits, leaked = {"train": train, "memit_test": facts(("P1", "a", "x", "y"))}, {"train": 0, "memit_test": 1}
+    splits, leaked = {"train": train, "joint_test": facts(("P1", "a", "x", "y"))}, {"train": 0, "joint_test": 1}
     found = tidy(fact_measures(splits, leaked, knowledge, 0, model="m"))
     part = found[(found["split"] == "train") & (found["relation"] == "all")].set_index("metric")["value"].to_dict()
     expected = {"facts": 4, "relations": 2, "unique_objects": 2, "unique_subjects": 3, "unique_mappings": 3}
     assert part == expected | {"facts_shared_with_training": 0, "facts_dropped": 3, "facts_edited": 1}
     assert one(found, split="train", metric="facts_dropped", relation="P1")["value"] == 1
     assert one(found, split="train", metric="facts_edited", relation="P2")["value"] == 0
-    shared = one(found, split="memit_test", metric="facts_shared_with_training")
+    shared = one(found, split="joint_test", metric="facts_shared_with_training")
     assert (shared["value"], shared["method"]) == (1, "memit")
     assert {row["metric"] for row in fact_measures(splits, leaked, None, 0, model="m")} == set(tables.SAMPLE)

@@ -3,17 +3,19 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import QuadMesh
 
 from onemask.figures import attention, compose, figure05, figure13, figure14, patching, style
 from onemask.io.errors import OnemaskError
 from onemask.masking.schemas import MASK_STRUCTURE
 from onemask.measuring.schemas import ACTIVATIONS, ATTENTION, PATCHING
 from onemask.summaries.schemas import MEASURES
-from test_figures import axes_of, curve
+from test_figures import axes_of, band, curve, filled
 
 LAYERS, LAYER, DIMENSIONS, HEADS, FACTS = 6, 2, 24, 4, 7
 STATES, OUTLIER = ("original", "edited", "shared"), 17
-PERCENTS, SPLIT = (100, 2, 30, 10), "memit_test"
+PRUNED, SPLIT = (1.0, 0.02, 0.3, 0.1), "joint_test"
+OWN = [("shared", "", np.nan), ("random", "", np.nan)]  # the run's mask and its random control
 
 
 def activations(dimensions: int = DIMENSIONS) -> pd.DataFrame:
@@ -61,36 +63,40 @@ def patched() -> pd.DataFrame:
 
 
 def measures(*rows: tuple) -> pd.DataFrame:
-    """Rows (mask, metric, split, relation); every value its own, lest a row stand for another; "pruned" has no interval."""
-    table = pd.DataFrame(rows, columns=["mask", "metric", "split", "relation"])
+    """Rows (state, parametrisation, share, metric, split, relation); every value its own, lest a row stand for another.
+
+    "pruned" has no interval.
+    """
+    table = pd.DataFrame(rows, columns=["state", "parametrisation", "share", "metric", "split", "relation"])
     value = np.random.default_rng(len(rows)).permutation(np.linspace(0.05, 0.95, len(table)))
     interval = {
         side: np.where(table["metric"] == "pruned", np.nan, value + way) for side, way in (("ci_low", -0.04), ("ci_high", 0.03))
     }
-    return table.assign(model="m", method="rome", seed=0, value=value, n=40, **interval)
+    return filled(table.assign(value=value, **interval))
 
 
 def pruning() -> pd.DataFrame:
     """Beside the rows drawn: another metric, another relation, and what each mask prunes."""
-    masks = [f"{criterion}-{fill}-{percent}" for criterion in figure14.NAMES for fill in figure14.FILLS for percent in PERCENTS]
+    masks = [(state, kind, share) for kind in style.CRITERIA for state in figure14.TITLES for share in PRUNED]
     kinds = (("rsr", SPLIT, "all"), ("rsr", SPLIT, "P17"), ("top1", SPLIT, "all"), ("pruned", "all", "all"))
-    return measures(*[(mask, *kind) for mask in masks for kind in kinds])
+    return measures(*[(*mask, *kind) for mask in masks for kind in kinds])
 
 
-def trained(*masks: str) -> pd.DataFrame:
+def trained(*masks: tuple) -> pd.DataFrame:
     """Beside the rows drawn: other splits, another relation, and a mask that is not drawn."""
     kinds = (("rsr", "train", "all"), ("rsr", SPLIT, "P17"), ("rsr", SPLIT, "all"), ("pruned", "all", "all"))
-    return measures(*[(mask, *kind) for mask in (*masks, "layer_zeroed") for kind in kinds])
+    return measures(*[(*mask, *kind) for mask in (*masks, ("layer_zeroed", "", np.nan)) for kind in kinds])
 
 
 def studies() -> pd.DataFrame:
-    return trained("sigmoid-5", "sigmoid-20", "topk-10", "random-5")
+    sigmoid, topk = [("shared", "sigmoid", share) for share in (0.05, 0.2)], ("shared", "topk", 0.1)
+    return trained(*sigmoid, topk, ("random", "sigmoid", 0.05), *OWN[:1])
 
 
 FIGURES = {
     "figure05": (figure05, {"activations": activations(), "layers": [LAYER]}),
     "figure13": (figure13, {"activations": activations(), "structure": structure(), "layers": [LAYER]}),
-    "figure14": (figure14, {"pruning": pruning(), "reversal": trained("shared", "random"), "studies": studies()}),
+    "figure14": (figure14, {"pruning": pruning(), "reversal": trained(*OWN), "studies": studies()}),
     "attention": (attention, {"attention": attended(), "layers": [LAYER]}),
     "patching": (patching, {"patching": patched(), "layers": [LAYER]}),
 }
@@ -107,17 +113,16 @@ def without(table: pd.DataFrame, **where: str) -> pd.DataFrame:
     return table[table[column] != value]
 
 
-def band(axes, number: int) -> np.ndarray:
-    """Lower and upper edge of the axes' band of this number, from left to right, (places, 2)."""
-    corners = pd.DataFrame(axes.collections[number].get_paths()[0].vertices, columns=["x", "y"])
-    return corners.groupby("x")["y"].agg(["min", "max"]).to_numpy()
-
-
 def whisker(axes, x: float) -> list[list[float]]:
     """Low and high end of every whisker at x."""
     parts = [part for part in axes.collections if hasattr(part, "get_segments")]
     ends = [segment for part in parts for segment in part.get_segments()]
     return [list(segment[:, 1]) for segment in ends if len(segment) and segment[0, 0] == pytest.approx(x)]
+
+
+def is_map(axes) -> bool:
+    """Is it a heat map, whose cell of layer 3 lies from 3 to 4?"""
+    return axes.get_label() != "<colorbar>" and any(isinstance(part, QuadMesh) for part in axes.collections)
 
 
 def numbered(axes) -> bool:
@@ -155,7 +160,7 @@ def test_a_table_that_lacks_a_state_is_refused(name):
     lacking = {
         "figure05": {"activations": without(activations(), state="shared")},
         "figure13": {"activations": without(activations(), state="edited")},
-        "figure14": {"reversal": trained("shared")},
+        "figure14": {"reversal": trained(OWN[0])},
         "attention": {"attention": without(attended(), state="original")},
         "patching": {"patching": without(patched(), component="both")},
     }
@@ -168,39 +173,39 @@ def test_a_table_that_lacks_a_state_is_refused(name):
 def test_the_mark_moves_with_the_edited_layer(name):
     for layer in (LAYER, LAYER + 1):
         for axes in drawn(name, layers=[layer]):
-            along = axes.images and axes.get_label() != "<colorbar>"
+            along = is_map(axes)
             marks = [line for line in axes.lines if str(line.get_label()).startswith("edited layer")]
             if axes.axison and axes.get_label() != "<colorbar>":
                 assert [line.get_label() for line in marks] == [f"edited layer ({layer})"]
-                assert set(marks[0].get_ydata() if along else marks[0].get_xdata()) == {layer}
+                assert set(marks[0].get_ydata() if along else marks[0].get_xdata()) == {layer + 0.5 * along}
 
 
 def test_several_edited_layers_are_bounded_on_maps():
     layers = [LAYER, LAYER + 1, LAYER + 2]
-    maps = [axes for axes in drawn("figure05", layers=layers) if axes.images]
+    maps = [axes for axes in drawn("figure05", layers=layers) if is_map(axes)]
     assert len(maps) == 5
     for axes in maps:
-        assert sorted(line.get_ydata()[0] for line in axes.lines) == [LAYER - 0.5, LAYER + 2.5]
+        assert sorted(line.get_ydata()[0] for line in axes.lines) == [LAYER, LAYER + 3]
         assert axes.get_legend_handles_labels()[1] == [f"edited layers ({LAYER}–{LAYER + 2})"]
 
 
 def test_figure05_maps_are_the_table_without_the_embedding_on_one_scale_a_row():
     table = activations()
     wide = table[table["layer"] >= 0].pivot(index="layer", columns=["state", "dimension"])
-    panels = [axes for axes in drawn("figure05") if axes.images]
-    names = [style.labels[state] for state in STATES]
+    panels = [axes for axes in drawn("figure05") if is_map(axes)]
+    names = [style.LABELS[state] for state in STATES]
     assert [axes.get_title() for axes in panels] == [*names, *(f"{name} − original" for name in names[1:])]
     top, bottom = panels[:3], panels[3:]
     for axes, state in zip(top, STATES, strict=True):
-        np.testing.assert_array_equal(axes.images[0].get_array(), wide["mean_abs"][state])
+        np.testing.assert_array_equal(axes.collections[0].get_array(), wide["mean_abs"][state])
     for axes, state in zip(bottom, STATES[1:], strict=True):
-        shown = axes.images[0].get_array()
+        shown = axes.collections[0].get_array()
         np.testing.assert_allclose(shown.filled(0), (wide["mean"][state] - wide["mean"]["original"]).abs())
         assert shown.mask[:LAYER].all() and not shown.mask[LAYER:].any()
     for row in (top, bottom):
-        assert len({axes.images[0].get_clim() for axes in row}) == 1
-        low, high = row[0].images[0].get_clim()
-        values = np.concatenate([axes.images[0].get_array().compressed() for axes in row])
+        assert len({axes.collections[0].get_clim() for axes in row}) == 1
+        low, high = row[0].collections[0].get_clim()
+        values = np.concatenate([axes.collections[0].get_array().compressed() for axes in row])
         assert high == values.max() and np.mean(values < low) == pytest.approx(0.05, abs=0.01)
 
 
@@ -211,19 +216,21 @@ def test_figure05_loses_no_outlier_where_dimensions_outnumber_the_cells():
     values = table[(table["state"] == "original") & (table["layer"] >= 0)].pivot(
         index="layer", columns="dimension", values="mean_abs"
     )
-    shown, step = axes.images[0].get_array(), 3
+    shown, step = axes.collections[0].get_array(), 3
     assert shown.shape == (LAYERS, -(-many // step))
     for cell in (0, OUTLIER // step, shown.shape[1] - 1):
         np.testing.assert_array_equal(shown[:, cell], values.iloc[:, cell * step : (cell + 1) * step].max(axis=1))
     assert (shown[:, OUTLIER // step] > 290).all() and np.median(shown.data) < 20
-    assert axes.get_xlim() == (-0.5, many - 0.5)
+    ticks = dict(zip(axes.get_xticks(), [int(name.get_text()) for name in axes.get_xticklabels()], strict=True))
+    assert axes.get_xlim() == (0, shown.shape[1]) and len(ticks) >= 3
+    assert all(name - step < step * (at - 0.5) < name + step for at, name in ticks.items())
 
 
 def test_figure05_draws_where_nothing_differs():
     same = activations().query("state == 'original'")
     table = pd.concat([same.assign(state=state) for state in STATES])
-    *_, edited, pruned = [axes for axes in drawn("figure05", activations=table) if axes.images]
-    assert edited.images[0].get_array().mask.all() and pruned.images[0].get_array().mask.all()
+    *_, edited, pruned = [axes for axes in drawn("figure05", activations=table) if is_map(axes)]
+    assert edited.collections[0].get_array().mask.all() and pruned.collections[0].get_array().mask.all()
 
 
 def test_figure13_follows_the_most_pruned_dimensions():
@@ -234,12 +241,12 @@ def test_figure13_follows_the_most_pruned_dimensions():
         f"dim {row.dimension}\n({row.pruned:.1%} pruned)" for row in top.itertuples()
     ]
     for axes, dimension in zip(panels, top["dimension"], strict=True):
-        for number, state in enumerate(STATES):
+        for state in STATES:
             chosen = table[(table["state"] == state) & (table["dimension"] == dimension) & (table["layer"] >= 0)]
-            np.testing.assert_array_equal(curve(axes, style.labels[state]), chosen["mean"])
+            np.testing.assert_array_equal(curve(axes, style.LABELS[state]), chosen["mean"])
             edges = np.stack([chosen["mean"] - chosen["sem"], chosen["mean"] + chosen["sem"]], axis=1)
-            np.testing.assert_allclose(band(axes, number), edges)
-    before, edited = (curve(panels[0], style.labels[state]) for state in STATES[:2])
+            np.testing.assert_allclose(band(axes, style.LABELS[state]), edges)
+    before, edited = (curve(panels[0], style.LABELS[state]) for state in STATES[:2])
     assert (before[:LAYER] == edited[:LAYER]).all() and (before[LAYER:] != edited[LAYER:]).all()
 
 
@@ -257,35 +264,38 @@ def test_figure13_draws_other_dimensions_when_others_are_pruned_and_settles_ties
 
 def test_figure14_draws_each_criterion_and_fill_against_its_share():
     table = pruning()
-    rsr = table.query("metric == 'rsr' and relation == 'all'").set_index("mask")
-    for axes, fill in zip(drawn("figure14"), figure14.FILLS, strict=True):
-        assert axes.get_title() == figure14.TITLES[fill]
+    rsr = table.query("metric == 'rsr' and relation == 'all'")
+    for axes, (state, title) in zip(drawn("figure14"), figure14.TITLES.items(), strict=True):
+        assert axes.get_title() == title
         assert set(curve(axes, "90% reversed")) == {0.9}
-        for number, (criterion, name) in enumerate(figure14.NAMES.items()):
-            line = next(line for line in axes.lines if line.get_label() == name)
-            rows = rsr.loc[[f"{criterion}-{fill}-{percent}" for percent in sorted(PERCENTS)]]
-            np.testing.assert_allclose(line.get_xdata(), [0.02, 0.1, 0.3, 1.0])
-            np.testing.assert_array_equal(line.get_ydata(), rows["value"])
-            np.testing.assert_allclose(band(axes, number), rows[["ci_low", "ci_high"]])
-    with pytest.raises(OnemaskError, match="columns-original"):
-        drawn("figure14", pruning=table[~table["mask"].str.startswith("columns-original")])
+        for criterion in style.CRITERIA:
+            line = next(line for line in axes.lines if line.get_label() == style.LABELS[criterion])
+            rows = style.rows(rsr, state=state, parametrisation=criterion).sort_values("share")
+            np.testing.assert_array_equal(line.get_xydata(), rows[["share", "value"]])
+            np.testing.assert_allclose(band(axes, line.get_label()), rows[["ci_low", "ci_high"]])
+    with pytest.raises(OnemaskError, match="columns"):
+        drawn("figure14", pruning=table[(table["parametrisation"] != "columns") | (table["state"] != "restored")])
 
 
 def test_figure14_sets_masks_at_their_own_share_with_their_interval():
-    reversal, further = trained("shared", "random"), studies()
-    points = {"this_mask": (reversal, ["shared"]), "random": (reversal, ["random"])}
-    points |= {"sigmoid": (further, ["sigmoid-5", "sigmoid-20"]), "topk": (further, ["topk-10"])}
+    reversal, further = trained(*OWN), studies()
+    points = {"this_mask": (reversal, "shared", ""), "random": (reversal, "random", "")}
+    points |= {"sigmoid": (further, "shared", "sigmoid"), "topk": (further, "shared", "topk")}
     for axes in drawn("figure14"):
-        for look, (table, masks) in points.items():
-            line = next(line for line in axes.lines if line.get_label() == style.labels[look])
-            found = [table[(table["mask"] == mask) & (table["relation"] == "all")].set_index("metric") for mask in masks]
-            np.testing.assert_array_equal(line.get_xdata(), [rows["value"]["pruned"] for rows in found])
-            for rows, x, y in zip(found, line.get_xdata(), line.get_ydata(), strict=True):
-                row = rows[rows["split"] == SPLIT].loc["rsr"]
-                assert y == row["value"]
-                assert any(ends == pytest.approx([row["ci_low"], row["ci_high"]]) for ends in whisker(axes, x))
+        for look, (table, state, parametrisation) in points.items():
+            line = next(line for line in axes.lines if line.get_label() == style.LABELS[look])
+            assert line.get_linestyle() == "None" and line.get_marker() == style.MARKERS[look]
+            masks = style.rows(table, state=state, parametrisation=parametrisation, relation="all")
+            pruned = masks[masks["metric"] == "pruned"].set_index("share")["value"]
+            rows = masks[(masks["metric"] == "rsr") & (masks["split"] == SPLIT)].set_index("share").assign(pruned=pruned)
+            np.testing.assert_array_equal(line.get_xydata(), rows[["pruned", "value"]].sort_values("pruned"))
+            for row in rows.itertuples():
+                assert any(ends == pytest.approx([row.ci_low, row.ci_high]) for ends in whisker(axes, row.pruned))
     names = [line.get_label() for line in drawn("figure14", studies=None)[0].lines]
-    assert style.labels["this_mask"] in names and not {style.labels[name] for name in ("sigmoid", "topk")} & set(names)
+    assert style.LABELS["this_mask"] in names and not {style.LABELS[name] for name in ("sigmoid", "topk")} & set(names)
+    lacking = further[(further["metric"] != "pruned") | (further["parametrisation"] != "topk")]
+    with pytest.raises(OnemaskError, match="pruned share of every mask; found none of \\['topk"):
+        drawn("figure14", studies=lacking)
 
 
 def test_attention_draws_means_by_layer_and_gains_by_head():
@@ -293,32 +303,32 @@ def test_attention_draws_means_by_layer_and_gains_by_head():
     curves, edited, pruned, bar = drawn("attention")
     for state in STATES:
         expected = table[table["state"] == state].groupby("layer")["weight"].mean()
-        np.testing.assert_allclose(curve(curves, style.labels[state]), expected)
+        np.testing.assert_allclose(curve(curves, style.LABELS[state]), expected)
     means = table.groupby(["state", "layer", "head"])["weight"].mean().unstack("head")
     for axes, state in ((edited, "edited"), (pruned, "shared")):
-        shown = axes.images[0]
+        shown = axes.collections[0]
         np.testing.assert_allclose(shown.get_array(), means.loc[state] - means.loc["original"], atol=1e-12)
         assert shown.get_clim() == pytest.approx((-0.3, 0.3)) and shown.get_clim() == bar.get_ylim()
     assert edited.get_title().endswith("\n3.1, 5.0, 4.2") and pruned.get_title().endswith("\n4.3")
-    assert [frame.get_xy() for frame in edited.patches] == [(0.5, 2.5), (-0.5, 4.5), (1.5, 3.5)]
+    assert [frame.get_xy() for frame in edited.patches] == [(1, 3), (0, 5), (2, 4)]
 
 
 def test_attention_marks_losses_and_not_gains():
     _, edited, pruned, _ = drawn("attention")
     lost = [[line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "_"] for axes in (edited, pruned)]
-    assert lost == [[], [[[3.0, 4.0]]]]
+    assert lost == [[], [[[3.5, 4.5]]]]
     table = attended()
     swapped = table.assign(state=table["state"].replace({"original": "edited", "edited": "original"}))
     edited = drawn("attention", attention=swapped)[1]
     marks = next(line for line in edited.lines if line.get_marker() == "_")
-    assert sorted(map(tuple, marks.get_xydata())) == [(0, 5), (1, 3), (2, 4)]
+    assert sorted(map(tuple, marks.get_xydata())) == [(0.5, 5.5), (1.5, 3.5), (2.5, 4.5)]
 
 
 def test_attention_pairs_facts_and_draws_where_nothing_differs():
     table = attended()
     shuffled = table.sample(frac=1, random_state=0)
     for turn in (1, 2):
-        shown = [drawn("attention", attention=each)[turn].images[0].get_array() for each in (table, shuffled)]
+        shown = [drawn("attention", attention=each)[turn].collections[0].get_array() for each in (table, shuffled)]
         np.testing.assert_allclose(*shown, atol=1e-12)
     same = pd.concat([table.query("state == 'original'").assign(state=state) for state in STATES])
     _, edited, pruned, _ = drawn("attention", attention=same)
@@ -328,24 +338,23 @@ def test_attention_pairs_facts_and_draws_where_nothing_differs():
 def test_patching_draws_shares_with_intervals_up_to_none():
     table = patched().assign(returned=lambda rows: rows["logp_true_first"] > rows["logp_new_first"])
     for axes, column in zip(drawn("patching"), ("returned", "top1"), strict=True):
-        for number, component in enumerate(patching.COMPONENTS):
+        for component, state in patching.STATES.items():
             expected = table[table["component"] == component].groupby("first_layer")[column].mean()
-            line = next(line for line in axes.lines if line.get_label() == style.labels[component])
-            np.testing.assert_array_equal(line.get_xydata(), expected.reset_index())
-            low, high = band(axes, number).T
+            line = next(line for line in axes.lines if line.get_label() == style.LABELS[state])
+            np.testing.assert_allclose(line.get_xydata(), expected.reset_index())
+            low, high = band(axes, style.LABELS[state]).T
             assert (low <= expected).all() and (high >= expected).all()
             assert (high - low > 0.3).all()  # seven facts: also where none returns
         ticks = dict(zip(axes.get_xticks(), [name.get_text() for name in axes.get_xticklabels()], strict=True))
         assert ticks.pop(LAYERS) == "none" and all(name == str(int(at)) for at, name in ticks.items())
-    low, high = patching.shares(pd.Series([True] * 5 + [False] * 5, pd.Index([0] * 10, name="first_layer"))).iloc[0, 1:]
-    assert (low, high) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+    assert patching.wilson(pd.Series([1.0] * 5 + [0.0] * 5)) == pytest.approx((0.2366, 0.7634), abs=1e-4)
 
 
 def test_patching_returns_where_the_original_is_more_probable():
     table = patched()
     swapped = table.rename(columns={"logp_true_first": "logp_new_first", "logp_new_first": "logp_true_first"})
-    for component in patching.COMPONENTS:
-        shown, turned = (curve(drawn("patching", patching=each)[0], style.labels[component]) for each in (table, swapped))
+    for state in patching.STATES.values():
+        shown, turned = (curve(drawn("patching", patching=each)[0], style.LABELS[state]) for each in (table, swapped))
         np.testing.assert_allclose(shown, 1 - turned)
     assert (curve(drawn("patching")[1], "attention") == curve(drawn("patching", patching=swapped)[1], "attention")).all()
 

@@ -62,7 +62,10 @@ def expected_shares(theta: torch.Tensor, **other) -> torch.Tensor:
 
 
 def test_hard_concrete_penalty_is_the_share_of_exact_zeros():
-    """Equation 12: P(gate = 0); each within five standard errors of its draws, which see another temperature."""
+    """Louizos et al. 2018, equation 12: P(gate = 0). Each is within five standard errors of its draws.
+
+    The draws see another temperature.
+    """
     theta = torch.linspace(-3, 3, 9)
     found, expected = shares_of_zeros(theta), expected_shares(theta)
     bound = 5 * (expected * (1 - expected) / DRAWS).sqrt()

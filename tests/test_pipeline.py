@@ -16,6 +16,7 @@ from onemask.io import files
 from onemask.masking.masks import read_mask
 from onemask.measuring.schemas import DECOMPOSITION
 from onemask.summaries import schemas
+from onemask.summaries.measures import KEY
 from onemask.summaries.schemas import MEASURES, PAPER_VS_OURS
 
 MASKED = "results/test/tiny-gpt2/rome/shared/seed0"
@@ -49,14 +50,14 @@ OF_STRUCTURE = {"table8", "mask_structure"}
 def rules_to_run(project: Path, *arguments: str) -> set[str]:
     """Names of the rules that a dry run would execute."""
     out = snakemake(project, *arguments, "-n", "--quiet", "host").stdout
-    return {line.split()[2] for line in out.splitlines() if re.match(r"Job \d+: ", line)}
+    return set(re.findall(r"^(?:local)?rule (\w+):$", out, re.M))
 
 
 def jobs_to_run(project: Path, rule: str) -> list[dict[str, str]]:
     """Wildcards of the jobs of a rule that a dry run would execute."""
     out = snakemake(project, "-n", "--quiet", "host").stdout
-    found = re.findall(rf"^Job \d+: {rule} (.*)$", out, re.M)
-    return [dict(pair.split("=") for pair in wildcards.split(",")) for wildcards in found]
+    found = re.findall(rf"^rule {rule}:\n(?: .*\n)*? +wildcards: (.*)$", out, re.M)
+    return [dict(pair.split("=") for pair in wildcards.split(", ")) for wildcards in found]
 
 
 @contextlib.contextmanager
@@ -75,7 +76,7 @@ def table(project: Path, name: str) -> pd.DataFrame:
     return files.read_table(project / "results/test/tables" / f"{name}.parquet", MEASURES)
 
 
-def value(frame: pd.DataFrame, **where: str) -> float:
+def value(frame: pd.DataFrame, **where: object) -> float:
     chosen = frame
     for key, wanted in where.items():
         chosen = chosen[chosen[key] == wanted]
@@ -87,7 +88,7 @@ def value(frame: pd.DataFrame, **where: str) -> float:
 def test_each_table_is_tidy_and_readable(project, name):
     frame = table(project, name)
     assert list(frame.columns) == MEASURES.names
-    assert not frame.duplicated(["model", "method", "mask", "split", "seed", "metric", "relation"]).any()
+    assert not frame.duplicated(KEY).any()
     folder = project / "results/test/tables"
     assert len(pd.read_csv(folder / f"{name}.csv")) > 0
     title = name.replace("table", "table ").replace("_", " ").capitalize()
@@ -110,7 +111,7 @@ def test_the_report_holds_every_table_and_figure_and_needs_no_network(project):
 
 
 def test_provenance_is_in_the_file(project):
-    found = files.read_provenance(project / "results/test/tiny-gpt2/rome/edits/test/P17.parquet")
+    found = files.read_provenance(project / "results/test/tiny-gpt2/rome/edits/test/0.parquet")
     assert found["schema"] == "edits"
     assert len(found["config_hash"]) == len(found["code_hash"]) == 64
     assert found["model"]["sha256"]["model.safetensors"] and found["versions"]["torch"].startswith("2.13.0")
@@ -121,16 +122,16 @@ def test_edits_succeed_where_the_model_knew_the_fact(project):
     for split in ("train", "test", "ood"):
         where = {"split": split, "relation": "all"}
         where |= {"method": "rome"}
-        assert value(frame, metric="rsr", mask="original", **where) == 1.0
-        assert value(frame, metric="success", mask="none", **where) >= 0.7
-        assert value(frame, metric="rsr", mask="none", **where) <= 0.3
+        assert value(frame, metric="rsr", state="original", **where) == 1.0
+        assert value(frame, metric="success", state="edited", **where) >= 0.7
+        assert value(frame, metric="rsr", state="edited", **where) <= 0.3
 
 
 def test_every_editor_edits_and_fine_tuning_says_what_its_rank_loses(project):
     frame = table(project, "editors")
     assert set(frame["method"]) == {"rome", "memit", "emmet", "alphaedit", "ft-l"}
     for method in frame["method"].unique():
-        split = "memit_test" if method in ("memit", "emmet", "alphaedit") else "test"
+        split = "joint_test" if method in ("memit", "emmet", "alphaedit") else "test"
         where = {"method": method, "split": split}
         assert value(frame, metric="success", **where) >= 0.5
         assert value(frame, metric="failed", **where) == 0
@@ -140,28 +141,30 @@ def test_every_editor_edits_and_fine_tuning_says_what_its_rank_loses(project):
 def test_the_mask_reverses_what_its_controls_do_not(project):
     frame = table(project, "controls")
     where = {"method": "rome", "metric": "rsr", "relation": "all"}
-    shared = value(frame, mask="shared", **where)
-    for control in ("none", "random", "random_by_output", "restored", "clipped", "shuffled", "left_out"):
-        assert shared > value(frame, mask=control, **where) + 0.2, control
+    shared = value(frame, state="shared", **where)
+    for control in ("edited", "random", "random_by_output", "restored", "clipped", "shuffled", "left_out"):
+        assert shared > value(frame, state=control, **where) + 0.2, control
     for control in ("shared", "random", "random_by_output", "restored", "unedited_masked"):
-        pruned = value(frame, method="rome", metric="pruned", mask=control)
+        pruned = value(frame, method="rome", metric="pruned", state=control)
         assert pruned == pytest.approx(read_mask(project / MASKED / "mask.safetensors").pruned)
-    unedited = {"method": "rome", "mask": "unedited_masked"}
+    unedited = {"method": "rome", "state": "unedited_masked"}
     assert value(frame, metric="top1", **unedited) >= 0.8 and value(frame, metric="neighborhood", **unedited) >= 0.8
     near = {"method": "rome", "metric": "neighborhood"}
-    assert value(frame, mask="shared", **near) > value(frame, mask="none", **near) + 0.2
+    assert value(frame, state="shared", **near) > value(frame, state="edited", **near) + 0.2
     train = table(project, "table2")
     on_train = {"method": "rome", "metric": "rsr", "split": "train"}
-    assert value(train, mask="shared", **on_train) > value(train, mask="random", **on_train) + 0.2
+    assert value(train, state="shared", **on_train) > value(train, state="random", **on_train) + 0.2
 
 
 def test_masks_of_a_study_have_exactly_their_share_and_beat_a_random_one(project):
     frame = table(project, "mask_shares")
     for kind in ("sigmoid", "topk"):
-        assert value(frame, metric="pruned", mask=f"{kind}-10") == pytest.approx(0.1, abs=1e-5)
-        assert value(frame, metric="rsr", mask=f"{kind}-10") > value(frame, metric="rsr", mask="random-10")
+        where = {"parametrisation": kind, "share": 0.1}
+        assert value(frame, metric="pruned", state="shared", **where) == pytest.approx(0.1, abs=1e-5)
+        assert value(frame, metric="rsr", state="shared", **where) > value(frame, metric="rsr", state="random", **where)
     zeroed = {
-        name: value(frame, metric="rsr", mask=f"{name}-zero-10") for name in ("update", "magnitude", "columns", "activation")
+        name: value(frame, metric="rsr", state="zeroed", parametrisation=name, share=0.1)
+        for name in ("update", "magnitude", "columns", "activation")
     }
     assert max(zeroed, key=zeroed.get) == "update"
 
@@ -170,22 +173,22 @@ def test_masks_of_methods_are_tried_on_each_other(project):
     frame = table(project, "transfer")
     for method in ("rome", "emmet"):
         where = {"method": method, "metric": "rsr", "relation": "all"}
-        assert value(frame, mask="rome", **where) > value(frame, mask="random", **where) + 0.2
-        assert {"rome", "emmet", "none", "random"} <= set(frame.loc[frame["method"] == method, "mask"])
-    assert value(frame, method="emmet", metric="training_edits", mask="rome") == 80
+        assert value(frame, trained_on="rome", **where) > value(frame, state="random", **where) + 0.2
+        part = frame[frame["method"] == method]
+        assert {"rome", "emmet"} <= set(part["trained_on"]) and {"edited", "random"} <= set(part["state"])
+    assert value(frame, method="emmet", metric="training_edits", trained_on="rome") == 80
 
 
 def test_edits_made_together_are_masked_in_their_last_layer(project):
     mask = read_mask(project / "results/test/tiny-gpt2/memit/shared/seed0/mask.safetensors")
     assert mask.layer == 1
     frame = table(project, "table1")
-    assert value(frame, method="memit", split="memit_test", metric="success", mask="none", relation="all") >= 0.5
+    assert value(frame, method="memit", split="joint_test", metric="success", state="edited", relation="all") >= 0.5
 
 
 def test_layers_have_energies_and_a_rank_correlation(project):
     frame = table(project, "layers")
-    methods = [f"rome-layer{layer}" for layer in (0, 1)]
-    energies = [value(frame, method=method, metric="common_energy") for method in methods]
+    energies = [value(frame, method="rome", layer=layer, metric="common_energy") for layer in (0, 1)]
     assert all(0 < energy <= 1 for energy in energies) and len(set(energies)) == 2
     assert -1 <= value(frame, method="rome", metric="rank_correlation") <= 1
 
@@ -203,7 +206,7 @@ def test_every_claim_has_a_verdict_for_both_methods(project):
     assert set(found["verdict"]) <= {"supported", "not supported", "inconclusive"}
     where = found.set_index(["method", "claim"])
     table1 = table(project, "table1")
-    edited = value(table1, metric="success", mask="none", split="test", relation="all", method="rome")
+    edited = value(table1, metric="success", state="edited", split="test", relation="all", method="rome")
     assert where.loc[("rome", "edits_succeed"), "value"] == pytest.approx(edited)
     assert "supported" in (project / "results/test/claims.rst").read_text()
 
@@ -213,7 +216,13 @@ def test_the_papers_figures_stand_beside_ours_and_never_in_one_cell(project):
     ours = found[found["model"] == "tiny-gpt2"]
     assert ours["paper"].isna().all() and ours["ours"].notna().all() and len(ours) > 60
     assert found.loc[found["model"] != "tiny-gpt2", "ours"].isna().all() and found["paper"].notna().sum() > 150
-    assert set(found["item"]) >= {*(f"table{number}" for number in range(1, 9)), "figure3", "figure6", "figure14", "training"}
+    assert set(found["printed_in"]) >= {
+        *(f"table{number}" for number in range(1, 9)),
+        "figure3",
+        "figure6",
+        "figure14",
+        "training",
+    }
 
 
 def test_a_figure_by_its_number_asks_for_what_it_needs_only(project):
@@ -229,7 +238,7 @@ def test_nothing_is_left_to_do(project):
 
 
 def test_a_chunk_made_again_has_the_same_bytes(project):
-    chunk = "results/test/tiny-gpt2/rome/edits/ood/P37.parquet"
+    chunk = "results/test/tiny-gpt2/rome/edits/ood/0.parquet"
     before = (project / chunk).read_bytes()
     (project / chunk).unlink()
     snakemake(project, chunk)
@@ -247,7 +256,7 @@ def test_easyedit_in_our_place_writes_the_same_file(project):
         "studies": {},
     }
     (project / "config/easyedit.yaml").write_text(yaml.safe_dump(config))
-    chunk = "tiny-gpt2/rome/edits/ood/P37.parquet"
+    chunk = "tiny-gpt2/rome/edits/ood/0.parquet"
     snakemake(project, f"results/easyedit/{chunk}", config="easyedit")
     ours, theirs = (edit_tables.read_edits([project / "results" / name / chunk]) for name in ("test", "easyedit"))
     assert ours["case_id"].tolist() == theirs["case_id"].tolist() and ours["steps"].tolist() == theirs["steps"].tolist()
@@ -316,9 +325,14 @@ def test_a_changed_look_of_all_figures_redraws_figures_alone(project):
         assert rules_to_run(project) == {*DRAWN, "report", "all"}
 
 
-def test_a_changed_caption_is_in_the_report_and_nothing_else_is_made(project):
-    with changed(project / "config/captions.yaml", lambda content: content.replace("figure06: >-", "figure06: >-\n  Changed.")):
+def test_a_changed_caption_of_a_figure_is_in_the_report_and_nothing_else_is_made(project):
+    with changed(project / "config/captions.yaml", lambda content: content.replace("figure06: >-", "figure06: >-\n    Changed.")):
         assert rules_to_run(project) == {"report", "all"}
+
+
+def test_a_changed_caption_of_a_table_makes_that_table_again(project):
+    with changed(project / "config/captions.yaml", lambda content: content.replace("  table3: >-", "  table3: >-\n    Changed.")):
+        assert rules_to_run(project) == {"table3", *PAGES - {"claims"}}
 
 
 def test_a_changed_style_of_one_figure_redraws_that_figure(project):

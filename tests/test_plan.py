@@ -1,5 +1,6 @@
 """What a run will take: operations as torch counts them, memory as autograd keeps it, jobs as Snakemake has them."""
 
+import dataclasses
 import re
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import plan_run
 from conftest import random_network
 from onemask.config.load import load_run, read_yaml
+from onemask.config.run import Run
 from onemask.editors.second_moment import measure
 from onemask.io.errors import OnemaskError
 from onemask.model.edits import product
@@ -26,14 +28,14 @@ GB = 1e9
 DEVICES = read_yaml(ROOT / "config" / "devices.yaml")
 
 
-def settings_of(name: str = "paper", **changes) -> dict:
+def run_of(name: str = "paper", **changes) -> Run:
     return load_run(read(name) | changes, ROOT)
 
 
 @pytest.mark.parametrize("name", ["gpt2-xl", "llama-3.2-3b", "qwen2.5-7b"])
 def test_operations_of_blocks_are_those_that_torch_counts(name):
     """Forward, and forward and backward to the input; attention between a fact's few tokens is what the formula leaves out."""
-    own = settings_of()["model_settings"][name]
+    own = run_of().models[name]
     model, shape, layers, rows, length = meta_model(own), plan.shape_of(name, own), 3, 8, 10
     lengths, positions = torch.full((rows,), length, device="meta"), torch.arange(length, device="meta")[None]
     hidden = torch.empty(rows, length, model.d_model, device="meta", dtype=model.weight(0).dtype, requires_grad=True)
@@ -67,9 +69,9 @@ def test_what_is_not_computed_is_not_counted(model):
 
 
 def test_one_pass_serves_the_second_moments_of_a_method():
-    assert plan.moments_of(settings_of(), "qwen2.5-7b") == [(4, 5, 6, 7, 8)]
-    assert plan.moments_of(settings_of(compare=["r-rome"]), "qwen2.5-7b") == [(4, 5, 6, 7, 8)]
-    assert plan.moments_of(settings_of(methods=["rome"]), "qwen2.5-7b") == []
+    assert plan.moments_of(run_of(), "qwen2.5-7b") == [(4, 5, 6, 7, 8)]
+    assert plan.moments_of(run_of(compare=["r-rome"]), "qwen2.5-7b") == [(4, 5, 6, 7, 8)]
+    assert plan.moments_of(run_of(methods=["rome"]), "qwen2.5-7b") == []
 
 
 def test_what_autograd_keeps_is_counted_alike_with_and_without_memory():
@@ -84,7 +86,7 @@ def test_what_autograd_keeps_is_counted_alike_with_and_without_memory():
 
 @pytest.fixture(scope="module")
 def paper():
-    return plan.plan(settings_of(), DEVICES["a100-80"])
+    return plan.plan(run_of(), DEVICES["a100-80"])
 
 
 @pytest.mark.parametrize("name, budget", [("gpt2-xl", 40), ("llama-3.2-3b", 80), ("qwen2.5-7b", 80)])
@@ -101,17 +103,18 @@ def test_the_paper_is_planned_below_twelve_hours(paper):
 
 def test_a_model_that_is_too_large_is_seen_not_to_fit():
     """A shape of 70 billion parameters: the negative control of the test above."""
-    own = settings_of()["model_settings"]["llama-3.2-3b"]
-    own["shape"] |= {"layers": 80, "d_model": 8192, "d_mlp": 28672, "heads": 64, "tied": False}
-    windows = {"perplexity": 1024, "tokens": 70_000}
+    run = run_of()
+    own = run.models["llama-3.2-3b"]
+    shape = dataclasses.replace(own.shape, layers=80, d_model=8192, d_mlp=28672, heads=64, tied=False)
+    own = dataclasses.replace(own, shape=shape)
     assert weights(meta_model(own)) == pytest.approx(141 * GB, rel=0.01)
-    assert min(peaks(own, own["editing"]["rome"], 8000, windows, 0, "counterfact").values()) > 80 * GB
+    assert min(peaks(own, own.editing["rome"], 8000, run.perplexity, 0, "counterfact").values()) > 80 * GB
 
 
 def test_twice_the_facts_take_twice_the_work():
     facts = read("paper")["facts"]
     once, twice = (
-        plan.operations(settings_of(methods=["rome"], facts=facts | {"per_relation": {"train": n, "test": n}}), "gpt2-xl", "rome")
+        plan.operations(run_of(methods=["rome"], facts=facts | {"per_relation": {"train": n, "test": n}}), "gpt2-xl", "rome")
         for n in (50, 100)
     )
     for stage in ("edits", "mask", "reversal", "blocking"):
@@ -120,11 +123,11 @@ def test_twice_the_facts_take_twice_the_work():
 
 def test_a_method_whose_cost_is_not_known_is_named():
     with pytest.raises(OnemaskError, match="methods that optimise over templates, to plan; found ft-l"):
-        plan.plan(settings_of("demo", methods=["ft-l"]), DEVICES["cpu"])
+        plan.plan(run_of("demo", methods=["ft-l"]), DEVICES["cpu"])
 
 
 def test_a_model_without_its_shape_cannot_be_planned():
-    own = {key: value for key, value in settings_of()["model_settings"]["gpt2-xl"].items() if key != "shape"}
+    own = dataclasses.replace(run_of().models["gpt2-xl"], shape=None)
     with pytest.raises(OnemaskError, match="the key shape in config/models/gpt2-xl.yaml"):
         plan.shape_of("gpt2-xl", own)
 
@@ -151,7 +154,7 @@ def test_a_wrong_call_is_one_line(arguments, message):
 
 
 def test_what_a_finished_stage_took_stands_beside_its_plan(tmp_path):
-    for chunk, seconds in (("P17", 30.0), ("P30", 12.5)):
+    for chunk, seconds in (("0", 30.0), ("1", 12.5)):
         log = tmp_path / "m" / "rome" / "benchmarks" / "edit_facts" / "test" / f"{chunk}.tsv"
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(f"s\tmax_rss\n{seconds}\t100\n")

@@ -18,12 +18,13 @@ MAY_IMPORT = {
     "masking": {"io", "model", "data", "editors"},
     "measuring": {"io", "model", "data", "editors", "masking"},
     "summaries": {"io", "config", "data", "editors", "masking", "measuring"},
-    "figures": {"io", "editors", "summaries"},
+    "figures": {"io", "data", "editors", "summaries"},
     "planning": {"io", "config", "model", "data", "editors", "masking", "measuring"},
     "archive": {"io", "config"},
+    "site": {"io", "config", "editors"},
     "commands": {"io", "config", "model", "data", "editors", "masking", "measuring", "summaries", "figures"},
 }
-TORCH_FREE = ("figures", "archive", "config")
+TORCH_FREE = ("figures", "archive", "config", "site")
 
 
 def imported(file: Path, library: Path) -> set[str]:

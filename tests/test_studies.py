@@ -20,21 +20,6 @@ from test_algebra import LAYER, some_edits
 from test_masking import SETTINGS
 
 RELATIONS = ["P1", "P2", "P3", "P4", "P5"]
-STUDIES = {
-    "parametrisations": ["sigmoid", "topk"],
-    "shares": [0.02, 0.1],
-    "blocking_shares": [0.1, 0.2],
-    "folds": 2,
-    "shuffled": True,
-    "training_edits": [30],
-}
-
-
-def test_masks_are_named_once():
-    expected = ["shared", "sigmoid-2", "sigmoid-10", "topk-2", "topk-10", "sigmoid-20", "fold0", "fold1", "shuffled", "edits30"]
-    assert mask_plan.names(STUDIES, "sigmoid") == expected
-    none = {key: type(value)() for key, value in STUDIES.items()}
-    assert mask_plan.names(none, "sigmoid") == ["shared"]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +35,7 @@ def test_masks_are_named_once():
 )
 def test_a_name_says_what_sets_its_mask_apart(name, expected):
     plain = {"settings": {}, "left_out": [], "shuffled": False, "edits": None, "random": None}
-    assert mask_plan.plan(name, STUDIES, RELATIONS) == plain | expected
+    assert mask_plan.plan(name, RELATIONS, 2) == plain | expected
 
 
 def test_every_relation_is_left_out_once():
@@ -77,7 +62,7 @@ def test_small_draws_lie_within_large_ones_and_left_out_relations_are_out():
 
 def test_a_plan_says_what_a_mask_is_trained_on():
     edits, settings = LayerEdits(FactoredEdits(0, torch.arange(50.0).view(50, 1, 1), torch.ones(50, 1, 1))), SETTINGS
-    plans = {name: mask_plan.plan(name, STUDIES, RELATIONS) for name in ("shared", "fold1", "edits30", "shuffled")}
+    plans = {name: mask_plan.plan(name, RELATIONS, 2) for name in ("shared", "fold1", "edits30", "shuffled")}
     made = {name: training_edits(facts(50), edits, settings, plan, draw_seed=1, seed=0) for name, plan in plans.items()}
     for training in made.values():
         assert training.edits.single.u.flatten().tolist() == training.facts["case_id"].tolist()
@@ -88,7 +73,7 @@ def test_a_plan_says_what_a_mask_is_trained_on():
 
 
 def test_a_mask_is_measured_on_what_its_plan_says():
-    plans = {name: mask_plan.plan(name, STUDIES, RELATIONS) for name in ("shared", "fold1", "edits30")}
+    plans = {name: mask_plan.plan(name, RELATIONS, 2) for name in ("shared", "fold1", "edits30")}
     assert measured(facts(50), plans["shared"], "test", 1).tolist() == list(range(50))
     assert set(facts(50)["relation_id"].iloc[measured(facts(50), plans["fold1"], "test", 1)]) == {"P2", "P4"}
     assert measured(facts(50), plans["edits30"], "train", 1).tolist() == choose(facts(50), [], 30, 1).tolist()

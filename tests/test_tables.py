@@ -20,6 +20,7 @@ CONDITIONS = ("none", "masked", "masked_weights", "masked_after")
 RELATIONS = ("all", "P17", "P30")
 CONTROLS = ("random_by_output", "restored", "clipped", "unedited_masked")
 SHARES = ("sigmoid-2", "sigmoid-10", "hard-concrete-2", "topk-10", "random-10", "update-original-2", "columns-zero-30")
+SHARED = {"__init__", "compose", "contributions", "panels", "reversal", "style"}  # by several figures
 PATCHED, PRUNED = (
     ("patched_attention", "patched_mlp", "patched_both"),
     ("update-zero-10", "update-zero-30", "columns-original-30"),
@@ -75,7 +76,7 @@ def of_facts(model: str) -> list[dict]:
     return [
         *grid(tables.SAMPLE, ("train", "test", "ood"), ("none",), model=model),
         *grid(("facts_dropped", "facts_edited"), ("train", "test"), ("none",), RELATIONS, model=model),
-        *grid(tables.OF_FACTS, ("memit_train", "memit_test"), ("none",), model=model, method="memit"),
+        *grid(tables.OF_FACTS, ("joint_train", "joint_test"), ("none",), model=model, method="memit"),
     ]
 
 
@@ -328,6 +329,6 @@ def test_a_figures_caption_begins_with_its_name(name, title):
 
 def test_every_figure_has_a_caption_and_every_caption_a_figure():
     captions = read("captions")
-    modules = {path.stem for path in Path(figures.__file__).parent.glob("*.py")} - {"__init__", "compose", "style"}
+    modules = {path.stem for path in Path(figures.__file__).parent.glob("*.py")} - SHARED
     assert set(captions) == modules
     assert not [name for name, text in captions.items() if re.match(r"figure \d", text, re.I)]  # the report adds the number

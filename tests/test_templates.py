@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from onemask.config.load import largest_template_counts
+from onemask.config.run import largest_template_counts
 from onemask.editors.templates import choose, make_templates
 from onemask.io.errors import OnemaskError
 

@@ -1,4 +1,6 @@
-"""Edit facts of one split with one method: one relation's, each on its own, or all at once."""
+"""Edit facts of one split with one method: those of some relations, one group of relations after the other."""
+
+import pandas as pd
 
 import job
 from model_job import editing_task, load, working
@@ -12,21 +14,17 @@ from onemask.model.scoring import texts_of
 
 def main(smk):
     model = load(smk)
-    facts = facts_to_edit(
-        read_table(smk.input.facts, FACTS),
-        read_table(smk.input.knowledge, KNOWLEDGE),
-        smk.wildcards.split,
-        smk.params.relations,
-        smk.params.only_known,
-        smk.params.per_relation,
-    )
-    texts_of(model, facts)  # raises before any work where a text is too long
-    source = job.provenance(smk, model.info)
-    with working(smk, source, len(facts), "edits") as work:
-        task = editing_task(smk, model, facts, work)
-        edited = edit(task, smk.params.method, smk.params.settings, smk.params.editor, smk.params.easyeditor)
-        table = edits_table(model, facts, edited, smk.params.together, work.batch_tokens)
-        write_table(smk.output.edits, EDITS, table, source)
+    facts, knowledge = read_table(smk.input.facts, FACTS), read_table(smk.input.knowledge, KNOWLEDGE)
+    split, limits = smk.wildcards.split, (smk.params.only_known, smk.params.per_relation)
+    groups = [facts_to_edit(facts, knowledge, split, relations, *limits) for relations in smk.params.relations]
+    texts_of(model, pd.concat(groups))  # raises before any work where a text is too long
+    source, tables = job.provenance(smk, model.info), []
+    with working(smk, source, sum(map(len, groups)), "edits") as work:
+        for group, part in zip(groups, work.in_turn(map(len, groups)), strict=True):
+            task = editing_task(smk, model, group, part)
+            edited = edit(task, smk.params.method, smk.params.settings, smk.params.editor, smk.params.easyeditor)
+            tables.append(edits_table(model, group, edited, smk.params.joint, work.batch_tokens))
+        write_table(smk.output.edits, EDITS, pd.concat(tables, ignore_index=True), source)
 
 
 job.run(globals(), main)

@@ -8,7 +8,16 @@ import job
 from onemask.editors.schemas import EDITS
 from onemask.io.files import read_table, read_tables, write_table
 from onemask.masking.masks import read_mask
-from onemask.measuring.schemas import ATTENTION, BLOCKING, DECOMPOSITION, PATCHING, PERPLEXITY, REVERSAL, UPDATE_MAGNITUDE
+from onemask.measuring.schemas import (
+    ATTENTION,
+    BLOCKING,
+    DECOMPOSITION,
+    PATCHING,
+    PERPLEXITY,
+    PRUNING,
+    REVERSAL,
+    UPDATE_MAGNITUDE,
+)
 from onemask.summaries import claims, evidence
 from onemask.summaries.measures import relation_by_case
 from onemask.summaries.mechanism import contributions
@@ -38,8 +47,8 @@ def gather(smk):
     if inputs.collapse:
         found["collapse"] = evidence.perplexity(read_table(inputs.collapse[0], PERPLEXITY))
     if inputs.pruning:
-        pruned = evidence.reversal(read_table(inputs.pruning[0], REVERSAL), "test")
-        found["pruning"] = pd.concat([reversal[reversal["split"] == "test"], pruned])
+        pruned = evidence.reversal(read_table(inputs.pruning[0], PRUNING), "test")
+        found["pruning"] = evidence.beside(reversal, pruned)
     return found
 
 

@@ -18,7 +18,7 @@ __all__ = ["Progress", "digest", "input_hashes", "provenance", "run", "running"]
 
 def provenance(smk, model_info: dict | None = None) -> dict:
     """Metadata for what a job writes: rule, hashes of its config and code, model, seed, package versions."""
-    params = {key: value for key, value in smk.params.items() if key != "code"}
+    params = {key: value for key, value in smk.params.items() if key not in ("code", "caption")}  # a caption is no result
     return {
         "rule": smk.rule,
         "config_hash": digest(params),

@@ -7,9 +7,9 @@ from onemask.summaries.schemas import MEASURES
 
 
 def main(smk):
-    table = tables.select(read_tables(smk.input.measures, MEASURES), smk.params.name)
+    name, table = smk.params.name, tables.select(read_tables(smk.input.measures, MEASURES), smk.params.name)
     write_table(smk.output.parquet, MEASURES, table, job.provenance(smk))
-    shown, caption = tables.wide(table, smk.params.name), tables.caption(table, smk.params.name, smk.params.as_released)
+    shown, caption = tables.wide(table, name), tables.caption(table, name, smk.params.caption, smk.params.as_released)
     write_text(smk.output.csv, shown.to_csv(index=False))
     write_text(smk.output.html, tables.page(shown, caption))
     write_text(smk.output.caption, caption)

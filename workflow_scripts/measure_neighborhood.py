@@ -12,7 +12,7 @@ def main(smk):
     inputs = Inputs(smk)
     model, edits = inputs.model, inputs.edits
     near, owners = neighbours(inputs.facts, smk.params.prompts)
-    states = states_of(edits, inputs.mask, smk.wildcards.mask, smk.params.random, int(smk.wildcards.seed))
+    states = states_of(edits, inputs.mask, int(smk.wildcards.seed), **smk.params.states)
     source = job.provenance(smk, model.info)
     with working(smk, source, len(near), "prompts") as work:
         write_table(smk.output.neighborhood, REVERSAL, reversal(model, near, edits, states, work, owners), source)

@@ -12,7 +12,7 @@ def main(smk):
     inputs, seed = Inputs(smk), int(smk.wildcards.seed)
     model, mask = inputs.model, inputs.mask
     cases, edits = sampled(inputs.table["case_id"].unique(), inputs.edits, smk.params.edits, seed)
-    states = states_of(edits, mask, smk.wildcards.mask, smk.params.random, seed)
+    states = states_of(edits, mask, seed, **smk.params.states)
     text, source = perplexity_windows(smk, model), job.provenance(smk, model.info)
     with working(smk, source, len(cases), "edits") as work:
         write_table(smk.output.perplexity, PERPLEXITY, measure(model, text, cases, edits, states, work), source)

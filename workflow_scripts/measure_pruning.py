@@ -5,7 +5,7 @@ from model_job import Inputs, working
 from onemask.editors.tables import sample
 from onemask.io.files import write_table
 from onemask.measuring.pruning import mean_activation, measure_reversal
-from onemask.measuring.schemas import REVERSAL
+from onemask.measuring.schemas import PRUNING
 
 
 def main(smk):
@@ -16,7 +16,7 @@ def main(smk):
     source = job.provenance(smk, model.info)
     with working(smk, source, len(facts), "edits") as work:
         table = measure_reversal(model, facts, edits, activation, smk.params.shares, work)
-        write_table(smk.output.reversal, REVERSAL, table, source)
+        write_table(smk.output.reversal, PRUNING, table, source)
 
 
 job.run(globals(), main)

@@ -15,7 +15,7 @@ def main(smk):
     model, mask = inputs.model, inputs.mask
     rows = measured(inputs.facts, plan, smk.wildcards.split, smk.params.seed)
     facts, edits = subset(inputs.facts, inputs.edits, rows)
-    states = states_of(edits, mask, smk.wildcards.mask, plan["random"], int(smk.wildcards.seed))
+    states = states_of(edits, mask, int(smk.wildcards.seed), **smk.params.states)
     source = job.provenance(smk, model.info)
     with working(smk, source, len(facts), "facts") as work:
         table = reversal(model, facts, edits, states, work, as_released=smk.params.as_released)

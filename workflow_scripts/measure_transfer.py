@@ -8,7 +8,7 @@ from onemask.io.files import read_tables, write_table
 from onemask.masking.masks import read_mask
 from onemask.masking.selection import unseen
 from onemask.measuring.reversal import reversal
-from onemask.measuring.schemas import REVERSAL
+from onemask.measuring.schemas import TRANSFER
 from onemask.measuring.states import transferred
 
 
@@ -21,7 +21,7 @@ def main(smk):
     states = transferred(edits, dict(zip(smk.params.methods, masks, strict=True)), int(smk.wildcards.seed))
     source = job.provenance(smk, model.info)
     with working(smk, source, len(facts), "facts") as work:
-        write_table(smk.output.reversal, REVERSAL, reversal(model, facts, edits, states, work), source)
+        write_table(smk.output.reversal, TRANSFER, reversal(model, facts, edits, states, work), source)
 
 
 job.run(globals(), main)

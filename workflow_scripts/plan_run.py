@@ -22,9 +22,9 @@ def report(config: list[str], device: str) -> str:
     merged: dict = {}
     for path in config:
         update_config(merged, read_yaml(ROOT / path))
-    settings, counts = load_run(merged, ROOT), jobs(ROOT, config)
-    table = plan(settings, devices[device])
-    results = ROOT / "results" / settings["run"]
+    run, counts = load_run(merged, ROOT), jobs(ROOT, config)
+    table = plan(run, devices[device])
+    results = ROOT / run.folder
     took = [measured(results, row.model, row.method, row.stage) for row in table.itertuples()]
     table["measured"] = pd.Series(took, index=table.index, dtype=object)
     lines = [f"{'':14} {'':8} {'':11} {'operations':>10} {'hours':>7} {'peak':>8} {'disk':>8}  measured"]
@@ -42,7 +42,7 @@ def report(config: list[str], device: str) -> str:
         f"at most {large['peak'] / 1e9:.1f} of {hardware['memory']} GB ({large['model']}, {large['method']}, {large['stage']})",
         f"{table['disk'].sum() / 1e9:.1f} GB on disk",
         "main memory asked for a job: "
-        + ", ".join(f"{own['memory_mb'] / 1000:.0f} GB ({name})" for name, own in settings["model_settings"].items()),
+        + ", ".join(f"{own.memory_mb / 1000:.0f} GB ({name})" for name, own in run.models.items()),
     ]
     return "\n".join(lines)
 

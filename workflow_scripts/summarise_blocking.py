@@ -8,8 +8,9 @@ from onemask.summaries.schemas import MEASURES
 
 
 def main(smk):
-    key = {"model": smk.wildcards.model, "method": smk.wildcards.method}
-    table = blocking_measures(read_tables(smk.input.blocking, BLOCKING), smk.wildcards.mask, int(smk.wildcards.seed), **key)
+    table = blocking_measures(
+        read_tables(smk.input.blocking, BLOCKING), int(smk.wildcards.seed), smk.params.mask, **smk.params.key
+    )
     write_table(smk.output.measures, MEASURES, table, job.provenance(smk))
 
 

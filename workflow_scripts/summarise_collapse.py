@@ -8,7 +8,7 @@ from onemask.summaries.schemas import MEASURES
 
 
 def main(smk):
-    key, seed = {"model": smk.wildcards.model, "method": smk.wildcards.method}, int(smk.wildcards.seed)
+    key, seed = smk.params.key, int(smk.wildcards.seed)
     rows = collapse_measures(read_table(smk.input.perplexity, PERPLEXITY), smk.params.test_split, seed, **key)
     write_table(smk.output.measures, MEASURES, rows, job.provenance(smk))
 

@@ -8,9 +8,8 @@ from onemask.summaries.schemas import MEASURES
 
 
 def main(smk):
-    key = {"model": smk.wildcards.model, "method": smk.wildcards.method}
     table = read_tables(smk.input.edits, EDITS)
-    rows = editing_measures(table, smk.wildcards.split, smk.params.seed, **key)
+    rows = editing_measures(table, smk.wildcards.split, smk.params.seed, **smk.params.key)
     write_table(smk.output.measures, MEASURES, rows, job.provenance(smk))
 
 

@@ -9,17 +9,14 @@ from onemask.summaries.studies import layer_correlation
 
 
 def main(smk):
-    seed, model = int(smk.wildcards.seed), smk.wildcards.model
+    seed, key = int(smk.wildcards.seed), smk.params.key
     energy = read_table(smk.input.energy, KEY_ENERGY).set_index("layer")
-    layers = dict(zip(smk.params.layers, smk.params.methods, strict=True))
-    where = {"model": model, "mask": "none", "split": "all"}
     rows = [
-        single(metric, energy.loc[layer, metric], energy.loc[layer, "subjects"], seed, method=method, **where)
-        for layer, method in layers.items()
+        single(metric, energy.loc[layer, metric], energy.loc[layer, "subjects"], seed, **key | {"layer": layer}, split="all")
+        for layer in smk.params.layers
         for metric in ("common_energy", "cosine")
     ]
-    tables = {layer: read_table(path, REVERSAL) for layer, path in zip(layers, smk.input.reversal, strict=True)}
-    key = {"model": model, "method": smk.wildcards.method}
+    tables = {layer: read_table(path, REVERSAL) for layer, path in zip(smk.params.layers, smk.input.reversal, strict=True)}
     rows += layer_correlation(energy["common_energy"], tables, smk.params.mask, seed, **key)
     write_table(smk.output.measures, MEASURES, rows, job.provenance(smk))
 

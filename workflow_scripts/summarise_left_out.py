@@ -12,9 +12,10 @@ from onemask.summaries.studies import left_out
 
 
 def main(smk):
-    seed, key = int(smk.wildcards.seed), {"model": smk.wildcards.model, "method": smk.wildcards.method}
+    seed, key = int(smk.wildcards.seed), smk.params.key
     masks = [read_mask(path) for path in smk.input.masks]
-    rows = measures.pruned_measures({"left_out": float(np.mean([mask.pruned for mask in masks]))}, seed, **key)
+    pruned = float(np.mean([mask.pruned for mask in masks]))
+    rows = measures.pruned_measures([({"state": "left_out"}, pruned)], seed, **key)
     table = left_out([read_table(path, REVERSAL) for path in smk.input.reversal])
     rows += measures.reversal_measures(table, smk.params.test_split, seed, **key)
     write_table(smk.output.measures, MEASURES, rows, job.provenance(smk))

@@ -9,7 +9,7 @@ from onemask.summaries.schemas import MEASURES
 
 
 def main(smk):
-    key = {"model": smk.wildcards.model, "method": smk.wildcards.method}
+    key = smk.params.key
     split, seed, layers = smk.params.test_split, int(smk.wildcards.seed), smk.params.layers
     weights = read_table(smk.input.attention, ATTENTION)
     relations = relation_by_case(weights)

@@ -8,8 +8,9 @@ from onemask.summaries.schemas import MEASURES
 
 
 def main(smk):
-    key = {"model": smk.wildcards.model, "method": smk.wildcards.method}
-    table = perplexity_measures(read_table(smk.input.perplexity, PERPLEXITY), int(smk.wildcards.seed), **key)
+    table = perplexity_measures(
+        read_table(smk.input.perplexity, PERPLEXITY), int(smk.wildcards.seed), smk.params.mask, **smk.params.key
+    )
     write_table(smk.output.measures, MEASURES, table, job.provenance(smk))
 
 

@@ -10,19 +10,17 @@ from onemask.summaries.schemas import MEASURES
 
 
 def main(smk):
-    wildcards, seed = smk.wildcards, int(smk.wildcards.seed)
-    key = {"model": wildcards.model, "method": wildcards.method}
+    seed, key, columns = int(smk.wildcards.seed), smk.params.key, smk.params.mask
     mask = read_mask(smk.input.mask)
     tables = {split: read_table(path, REVERSAL) for split, path in zip(smk.params.split_names, smk.input.reversal, strict=True)}
-    covered = set().union(*(table["state"] for table in tables.values())) - {"original", "edited", "clipped"}
-    pruned = {state: 1.0 if state == "layer_zeroed" else mask.pruned for state in sorted(covered)}
-    rows = measures.pruned_measures(pruned, seed, **key)
-    trained = {"mask": wildcards.mask, "split": "all", **key}
-    rows.append(measures.single("training_edits", mask.provenance["edits"], mask.provenance["edits"], seed, **trained))
+    states = {state for table in tables.values() for state in table["state"]}
+    rows = measures.pruned_measures(measures.pruned_of_states(states, mask.pruned, columns), seed, **key)
+    edits, state = mask.provenance["edits"], smk.params.state
+    rows.append(measures.single("training_edits", edits, edits, seed, state=state, split="all", **columns, **key))
     for split, table in tables.items():
-        rows += measures.reversal_measures(table, split, seed, **key)
+        rows += measures.reversal_measures(table, split, seed, columns, **key)
     test = smk.params.test_split
-    if wildcards.mask == MAIN:
+    if smk.wildcards.mask == MAIN:
         rows += measures.confidence_measures(tables[test], test, seed, **key)
     for path in smk.input.neighborhood:
         rows += measures.neighborhood_measures(read_table(path, REVERSAL), test, seed, **key)

@@ -9,7 +9,7 @@ from onemask.summaries.schemas import MEASURES
 
 
 def main(smk):
-    key, seed = {"model": smk.wildcards.model, "method": smk.wildcards.method}, int(smk.wildcards.seed)
+    key, seed = smk.params.key, int(smk.wildcards.seed)
     rows = mechanism.structure_measures(read_table(smk.input.structure, MASK_STRUCTURE), smk.params.layers, seed, **key)
     sizes = read_table(smk.input.magnitude, UPDATE_MAGNITUDE)
     rows += mechanism.magnitude_measures(sizes, smk.params.test_split, seed, **key)

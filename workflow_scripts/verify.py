@@ -95,4 +95,4 @@ if __name__ == "__main__":
     try:
         main()
     except ModuleNotFoundError as error:
-        sys.exit(f"expected the packages of code/envs/figures.yaml; found no {error.name}. Install them, then call again.")
+        sys.exit(f"expected the packages of code/envs/figures.yaml; found no {error.name}. Install them (README.md says how).")

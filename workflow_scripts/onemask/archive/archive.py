@@ -20,11 +20,19 @@ README = """# onemask, run {run}
     python verify.py
 
 checks every file against its SHA-256 (so does `sha256sum -c manifest-sha256.txt`) and draws every figure anew from its tables.
-It takes Python 3.11 with the packages of `code/envs/figures.yaml`, no model and no network.
+It takes Python 3.11 with the packages of `code/envs/figures.yaml`, no model and no network. With conda:
+
+    conda env create --name onemask-figures --file code/envs/figures.yaml
+
+With pip, in a new environment, each package with its hash (torch is not needed, and not among them):
+
+    pip install --no-deps --require-hashes -r code/requirements/build.txt
+    pip install --no-deps --require-hashes --no-build-isolation --use-pep517 -r code/requirements/lock.txt
 
 - `results/{run}/report.html`: the report. Beside it the tables, the figures, `config.yaml` with all settings of the run,
   `benchmarks/` with Snakemake's timings, and the data that figures are drawn from (each figure's `.json` names them).
-- `code/`: commit {commit} of onemask, with its licence (`LICENSE`), environments (`envs/`) and manual (`README.md`).
+- `code/`: commit {commit} of onemask, with its licence (`LICENSE`), environments (`envs/`), the lock of all versions
+  (`requirements/`, which the `Makefile` installs from) and manual (`README.md`).
 - `ro-crate-metadata.json`: parameters, jobs, inputs, outputs, timings, versions and hashes as a Workflow Run RO-Crate.
 """
 OPTIONAL = ("edits", "masks")

@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import quote
 
@@ -126,8 +127,8 @@ def _add_workflow(crate: ROCrate, commit: Commit, files: dict[str, File], versio
         _add(crate, f"#package/{package}-{version}", "SoftwareApplication", name=package, softwareVersion=version)
         for package, version in versions
     ]
-    environments = [name for name in files if name.startswith("code/envs/") and name.endswith(".yaml")]
-    workflow["buildInstructions"] = _compact([file for name in environments if (file := _file(crate, name))])
+    installed_from = [name for name in files if fnmatch(name, "code/envs/*.yaml") or fnmatch(name, "code/requirements/*.txt")]
+    workflow["buildInstructions"] = _compact([file for name in installed_from if (file := _file(crate, name))])
     return workflow
 
 

@@ -37,6 +37,6 @@ def apply_edits(location: str, edits: Path, remove: list[int], out: Path) -> Non
     with replacing_folder(out) as scratch:
         model.network.save_pretrained(scratch)
         model.tokenizer.save_pretrained(scratch)
-    count, single = table["case_id"].nunique(), not table["together"].iloc[0]
+    count, single = table["case_id"].nunique(), not table["joint"].iloc[0]
     note = " (each was made on its own; together they may disturb each other)" if single and count > 1 else ""
     print(f"{count} edits in layers {sorted(table['layer'].unique().tolist())} written to {out}{note}")

@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from onemask.editors.registry import EDITORS, listed
 from onemask.io.errors import OnemaskError
 
 DESCRIPTION = (
@@ -22,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     edit.add_argument(
         "--facts", required=True, metavar="JSONL", help="prompt, subject, target_new, target_true; or CounterFact's"
     )
-    edit.add_argument("--method", default="rome", help="rome, r-rome, memit, emmet, alphaedit or ft-l (default: rome)")
+    edit.add_argument("--method", default="rome", help=f"{listed(list(EDITORS), 'or')} (default: rome)")
     edit.add_argument("--layer", type=int, nargs="+", metavar="N", help="edited layer, or layers, from 0")
     edit.add_argument(
         "--hparams", metavar="YAML", help="the method's keys (config/schemas/methods.schema.yaml), or a model's file"

@@ -6,11 +6,13 @@ from pathlib import Path
 import pandas as pd
 
 from onemask.commands.places import locate, require_place
-from onemask.config.load import SHIPPED, check, editing_methods, editing_settings, moment_layers, moments_file, read_yaml
+from onemask.config.load import SHIPPED, check, editing_settings, read_yaml
+from onemask.config.run import moments_file
 from onemask.data.corpus import windows
 from onemask.data.user_facts import read_own_facts
 from onemask.editors import module_file
 from onemask.editors.base import Task
+from onemask.editors.registry import EDITORS
 from onemask.editors.run import edit
 from onemask.editors.schemas import EDITS
 from onemask.editors.second_moment import SecondMoment, measure, read_second_moments, write_second_moments
@@ -34,9 +36,8 @@ def method_settings(method: str, hparams: str | None, layers: list[int] | None) 
 
     Raises OnemaskError when the method or a key is unknown, or a key has no value.
     """
-    methods = editing_methods(SHIPPED)
-    if method not in methods:
-        raise OnemaskError(f"a method out of {', '.join(methods)}", method, "Correct --method.")
+    if method not in EDITORS:
+        raise OnemaskError(f"a method out of {', '.join(EDITORS)}", method, "Correct --method.")
     parts = [read_yaml(SHIPPED / "config" / "defaults.yaml")["editing"]]
     if hparams:
         content = read_yaml(Path(hparams))
@@ -44,7 +45,7 @@ def method_settings(method: str, hparams: str | None, layers: list[int] | None) 
             raise OnemaskError(f"keys and values in {hparams}", type(content).__name__, "Correct --hparams.")
         parts.append(content.get("editing", {method: content}))
     if layers:
-        if "layers" in methods[method]["properties"]:
+        if EDITORS[method].several_layers:
             parts.append({method: {"layers": layers}})
         elif len(layers) == 1:
             parts.append({method: {"layer": layers[0]}})
@@ -104,7 +105,7 @@ def edit_user_facts(options: argparse.Namespace) -> None:
     Interrupted, it goes on where it was when called again in the same way: finished batches lie in `<out>.batches` until then.
     """
     facts = read_own_facts(options.facts)
-    settings, entry = method_settings(options.method, options.hparams, options.layer), editing_methods(SHIPPED)[options.method]
+    settings, editor = method_settings(options.method, options.hparams, options.layer), EDITORS[options.method]
     templates = read_templates(options.templates) if options.templates else None
     corpus = read_corpus(options.corpus) if options.corpus else None
     if Path(options.out).is_dir():
@@ -112,12 +113,12 @@ def edit_user_facts(options: argparse.Namespace) -> None:
     require_place(Path(options.out))
     location, info = locate(options.model)
     model = load_checkpoint(location, info, options.device, options.dtype)
-    for layer in settings.get("layers") or [settings["layer"]]:
+    for layer in editor.layers(settings):
         model.block(layer)
     texts_of(model, facts)  # raises where a text is too long
     weights = digest(info["sha256"])
     folder = Path(options.second_moments or Path(options.out).parent / f"second_moments-{weights[:8]}")
-    moments = read_or_measure_moments(model, moment_layers(entry, settings), folder, corpus)
+    moments = read_or_measure_moments(model, editor.moment_layers(settings), folder, corpus)
     counts = settings.get("templates", [])
     templates = templates or choose(make_templates(model, counts, options.seed), counts)
     source = {
@@ -136,7 +137,7 @@ def edit_user_facts(options: argparse.Namespace) -> None:
     made_from, callback = [source, facts.to_json(), moment_hashes], Progress(len(facts), "edits")
     with Work(SCORING_TOKENS, Journal.beside(options.out, made_from), callback) as work:
         task = Task(model, facts.to_dict("records"), templates, moments, work)
-        table = edits_table(model, facts, edit(task, options.method, settings), entry["together"], SCORING_TOKENS)
+        table = edits_table(model, facts, edit(task, options.method, settings), editor.joint, SCORING_TOKENS)
         write_table(options.out, EDITS, table, source)
     print(success_by_fact(facts, table))
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from onemask.data.counterfact import read_counterfact
+from onemask.data.splits import RELEASED_PER_RELATION, SPLITS, Split, split_of
 from onemask.io.errors import OnemaskError
 
-RELEASED_TRAIN_PER_RELATION = 300  # the paper uses the first 300 records of each released training file
-GROUPS = {"train": "rome", "test": "rome", "ood": "rome", "memit_train": "memit", "memit_test": "memit"}
+__all__ = ["SPLITS", "Split", "leaks", "refuse_leaks", "released_splits", "sample_splits", "shared_with_training"]
 
 
 def released_splits(folder: str | Path, relations: list[str], first: dict[str, int] | None = None) -> dict[str, pd.DataFrame]:
@@ -29,10 +29,10 @@ def released_splits(folder: str | Path, relations: list[str], first: dict[str, i
     splits = {
         "train": joined("train"),
         "test": joined("test"),
-        "memit_train": read("memit_train_1000s_10rels.json"),
-        "memit_test": read("memit_test_1000s_10rels.json"),
+        "joint_train": read("memit_train_1000s_10rels.json"),
+        "joint_test": read("memit_test_1000s_10rels.json"),
     }
-    wanted = {"train": RELEASED_TRAIN_PER_RELATION} | (first or {})
+    wanted = {"train": RELEASED_PER_RELATION["train"]} | (first or {})
     return {name: _first(splits[name], name, wanted.get(name)) for name in splits}
 
 
@@ -52,31 +52,31 @@ def _first(facts: pd.DataFrame, split: str, count: int | None) -> pd.DataFrame:
 def sample_splits(
     table: pd.DataFrame, relations: list[str], ood_relations: list[str], per_relation: dict[str, int], seed: int
 ) -> dict[str, pd.DataFrame]:
-    """Strata of `per_relation[split]` facts a relation; a subject of a relation is in one split of a group only.
+    """Strata of `per_relation[split]` facts a relation; no subject of a relation is in two splits of one kind of edits.
 
-    ROME's splits (train, test, ood) and MEMIT's (memit_train, memit_test) are drawn independently of each other; a split
-    of size 0 is left out.
+    The splits of single edits (train, test, ood) and those of joint edits (joint_train, joint_test) are drawn independently of
+    each other; a split of size 0 is left out.
 
     Raises OnemaskError when a relation is unknown or holds too few facts.
     """
     both = set(relations) & set(ood_relations)
     if both:
         raise OnemaskError("OOD relations that are not trained on", f"{sorted(both)} in both lists", "Correct the config.")
-    parts: dict[str, list[pd.DataFrame]] = {split: [] for split in GROUPS if per_relation.get(split)}
+    parts: dict[str, list[pd.DataFrame]] = {split: [] for split in SPLITS if per_relation.get(split)}
     for index, relation in enumerate([*relations, *ood_relations]):
         pool = table[table["relation_id"] == relation].drop_duplicates("subject")
         if pool.empty:
             raise OnemaskError(f"facts of relation {relation}", "none", f"Known: {sorted(table['relation_id'].unique())}.")
-        home = [split for split in parts if (split == "ood") == (relation in ood_relations)]
-        for group in ("rome", "memit"):
-            wanted = {split: per_relation[split] for split in home if GROUPS[split] == group}
+        home = [split for split in parts if (SPLITS[split].role == "ood") == (relation in ood_relations)]
+        for joint in (False, True):
+            wanted = {split: per_relation[split] for split in home if SPLITS[split].joint == joint}
             if sum(wanted.values()) > len(pool):
                 raise OnemaskError(
                     f"{sum(wanted.values())} facts of {relation} for {' + '.join(wanted)}",
                     f"{len(pool)} with distinct subjects",
                     "Lower `per_relation` in the config or add facts.",
                 )
-            order = np.random.default_rng([seed, index, group == "memit"]).permutation(len(pool))
+            order = np.random.default_rng([seed, index, joint]).permutation(len(pool))
             start = 0
             for split, count in wanted.items():
                 parts[split].append(pool.iloc[np.sort(order[start : start + count])])
@@ -94,10 +94,10 @@ def leaks(splits: dict[str, pd.DataFrame], held_out: str, training: str) -> int:
 
 
 def refuse_leaks(splits: dict[str, pd.DataFrame]) -> None:
-    """Raise OnemaskError when two splits of one group share a case id or a (relation, subject) pair."""
+    """Raise OnemaskError when two splits of one kind of edits share a case id or a (relation, subject) pair."""
     for held_out in splits:
         for training in splits:
-            if training != held_out and GROUPS[training] == GROUPS[held_out] and leaks(splits, held_out, training):
+            if training != held_out and SPLITS[training].joint == SPLITS[held_out].joint and leaks(splits, held_out, training):
                 raise OnemaskError(
                     "splits that share no fact",
                     f"{leaks(splits, held_out, training)} facts of {training} in {held_out}",
@@ -106,10 +106,9 @@ def refuse_leaks(splits: dict[str, pd.DataFrame]) -> None:
 
 
 def shared_with_training(splits: dict[str, pd.DataFrame]) -> dict[str, int]:
-    """By split, how many of its facts the training split of its group holds too (0 for the training splits)."""
-    training = {"rome": "train", "memit": "memit_train"}
+    """By split, how many of its facts the training split of the same kind of edits holds too (0 for the training splits)."""
     shared = {}
     for split in splits:
-        other = training[GROUPS[split]]
+        other = split_of("train", SPLITS[split].joint)
         shared[split] = 0 if other == split or other not in splits else leaks(splits, split, other)
     return shared

@@ -45,7 +45,7 @@ def null_space_projection(
 def projected_keys(keys: Keys, projection: Float[Tensor, "d_mlp d_mlp"], l2: float) -> Keys:
     """A = (P K K^T + l2 I)^-1 P K = P K (K^T P K + l2 I)^-1, so that T A^T changes nothing outside the null space.
 
-    (Equation 14 of the paper for the first batch: no keys of earlier edits yet.)
+    (Fang et al. 2025, equation 14, for the first batch: no keys of earlier edits yet.)
     """
     return in_span(keys, projection.to(keys.device) @ keys, l2)
 

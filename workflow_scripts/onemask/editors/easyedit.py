@@ -7,6 +7,7 @@ from torch import Tensor
 from onemask.editors import easyedit_adapter as easyeditor
 from onemask.editors import memit, rome
 from onemask.editors.base import Edited, Task, without_failed
+from onemask.editors.registry import listed, of_easyedit
 from onemask.io.batching import run_batches
 from onemask.io.errors import OnemaskError
 from onemask.model.edits import FactoredEdits
@@ -51,6 +52,8 @@ def edit(task: Task, method: str, settings: rome.Settings | memit.Settings, loca
 
     Raises OnemaskError for another method, or when EasyEdit or something it imports is missing.
     """
-    if method not in ("rome", "memit"):
-        raise OnemaskError("rome or memit, which EasyEdit can run here", method, "Leave it out, or set editor: onemask.")
+    if method not in of_easyedit():
+        raise OnemaskError(
+            f"{listed(of_easyedit(), 'or')}, which EasyEdit can run here", method, "Leave it out, or set editor: onemask."
+        )
     return _rome(task, settings, location) if isinstance(settings, rome.Settings) else _memit(task, settings, location)

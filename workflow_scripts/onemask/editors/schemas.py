@@ -13,7 +13,7 @@ TEMPLATES = Schema(
 )
 
 # one row: fact x edited layer x component of rank one, W_hat = W + sum of outer(r, u); u has d_mlp, r has d_model entries.
-# together: the file's facts are one edit of the model, else each is one. failure: why there is no edit, "" where there is.
+# joint: the facts are one edit of the model, else each is one. failure: why there is no edit, "" where there is.
 # truncation: relative error of the components where the update was of higher rank
 EDITS = Schema(
     "edits",
@@ -23,7 +23,7 @@ EDITS = Schema(
         ("component", INTEGER),
         ("u", VECTOR),
         ("r", VECTOR),
-        ("together", FLAG),
+        ("joint", FLAG),
         ("steps", INTEGER),
         ("loss", REAL),
         ("delta_norm", REAL),

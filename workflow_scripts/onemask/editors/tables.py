@@ -49,7 +49,7 @@ def edits_table(model: Model, facts: pd.DataFrame, edited: Edited, joint: bool, 
         (only,) = edited.layers
         after = score_facts(model, facts, only, layer, batch_tokens, "after")
     by_fact = facts[["case_id", "relation_id"]].assign(
-        together=joint,
+        joint=joint,
         steps=edited.steps.numpy(),
         loss=edited.loss.double().numpy(),
         delta_norm=edited.delta_norm.double().numpy(),
@@ -117,11 +117,11 @@ def stack_layers(table: pd.DataFrame, model: Model | None = None) -> list[Factor
 def layer_edits(table: pd.DataFrame, model: Model | None = None) -> LayerEdits:
     """`stack_layers` as a mask meets them; OnemaskError when edits that are each on their own are of several layers."""
     *others, last = stack_layers(table, model)
-    if table["together"].all():
+    if table["joint"].all():
         return LayerEdits(JointEdit(last.layer, last.sum()), tuple(others))
-    if others or table["together"].any():
+    if others or table["joint"].any():
         found = f"layers {[part.layer for part in (*others, last)]}"
-        raise OnemaskError("edits of one layer, or one joint edit of all facts", found, "Make the edits again with one config.")
+        raise OnemaskError("single edits of one layer, or one joint edit", found, "Make the edits again with one config.")
     return LayerEdits(last)
 
 

@@ -5,22 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import SubFigure
-from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
-from matplotlib.ticker import MaxNLocator
 
-from onemask.figures import style
-from onemask.figures.compose import legend
-from onemask.figures.figure05 import STATES, mark_rows
+from onemask.figures import panels, style
 from onemask.measuring.schemas import ATTENTION
 
 SIZE = (style.TEXT, 2.6)
 TABLES = {"attention": ATTENTION}
+STATES = ("original", "edited", "shared")
 MAP = "RdBu_r"
 TOP = 3
-RIM = [withStroke(linewidth=1.5, foreground="white")]  # to be seen on dark cells
 LOSS = 0.2  # of the scale: a loss beyond it is marked, since gains and losses look alike in grey
 
 
@@ -38,24 +34,20 @@ def largest(table: pd.DataFrame) -> list[tuple[int, int]]:
 
 
 def _by_layer(axes: Axes, attention: pd.DataFrame, layers: Sequence[int]) -> None:
-    for state in STATES:
-        values = style.rows(attention, state=state).groupby(["case_id", "layer"])["weight"].mean().unstack("layer")
-        style.line(axes, values, state, style.labels[state])
-    style.mark_layers(axes, layers)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    table = style.rows(attention, state=STATES)
+    panels.curves(axes, table.groupby(["state", "case_id", "layer"], as_index=False)["weight"].mean(), "layer", "weight")
+    panels.mark_layers(axes, layers)
     axes.set(title="all heads", xlabel="layer", ylabel="attention to last subject token", ylim=(0, None))
 
 
-def _by_head(axes: Axes, table: pd.DataFrame, limit: float) -> AxesImage:
-    image = axes.imshow(table.to_numpy(), cmap=MAP, vmin=-limit, vmax=limit, origin="lower", aspect="auto", interpolation="none")
+def _by_head(axes: Axes, table: pd.DataFrame, limit: float, layers: Sequence[int]) -> QuadMesh:
+    image = panels.layer_map(axes, table, layers, 5, vmin=-limit, vmax=limit, cmap=MAP)
     lost, head = np.nonzero(table.to_numpy() < -LOSS * limit)
     if len(lost):
-        axes.plot(head, lost, "_", color="black", markersize=3, markeredgewidth=0.7, path_effects=RIM)
+        axes.plot(head + 0.5, lost + 0.5, "_", color="black", markersize=3, markeredgewidth=0.7, path_effects=panels.RIM)
     for layer, head in largest(table):
-        axes.add_patch(Rectangle((head - 0.5, layer - 0.5), 1, 1, fill=False, linewidth=0.7, zorder=3, path_effects=RIM))
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.spines[:].set_visible(True)
+        corner = table.columns.get_loc(head), table.index.get_loc(layer)
+        axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="black", linewidth=0.7, zorder=3, path_effects=panels.RIM))
     axes.set(xlabel="head", ylabel="layer")
     return image
 
@@ -67,10 +59,9 @@ def draw(subfigure: SubFigure, attention: pd.DataFrame, layers: Sequence[int]) -
     tables = {state: gains(attention, state) for state in STATES[1:]}
     limit = max(float(table.abs().to_numpy().max()) for table in tables.values()) or 1.0
     for axes, (state, table) in zip(maps, tables.items(), strict=True):
-        image = _by_head(axes, table, limit)
+        image = _by_head(axes, table, limit, layers)
         named = ", ".join(f"{layer}.{head}" for layer, head in largest(table)) or "no change"
-        axes.set_title(f"{style.labels[state]} − original\n{named}")
-        mark_rows(axes, layers)
+        axes.set_title(f"{style.LABELS[state]} − original\n{named}")
     bar = subfigure.colorbar(image, ax=maps, aspect=20, pad=0.02)
     bar.set_label("gain in attention weight")
-    legend(subfigure, curves, columns=4)
+    panels.legend(subfigure, curves, columns=4)

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import matplotlib.ft2font
 import matplotlib.style
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure, SubFigure
-from matplotlib.lines import Line2D
+from matplotlib.figure import Figure
 
 from onemask.figures import style
 from onemask.io.errors import OnemaskError, reason
@@ -21,7 +19,7 @@ TITLE = 0.2  # height of a model's title, inches
 METADATA = {".pdf": {"CreationDate": None}, ".png": {"Software": None}}
 DPI = 200
 Rc = dict[str, object] | None
-LIBRARIES = ("matplotlib", "numpy", "pandas", "pyarrow", "contourpy", "fonttools", "kiwisolver", "pillow")
+LIBRARIES = ("matplotlib", "seaborn", "numpy", "pandas", "pyarrow", "contourpy", "fonttools", "kiwisolver", "pillow")
 
 
 def _styled(rc: Rc):
@@ -69,12 +67,3 @@ def versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "zlib": zlib.ZLIB_RUNTIME_VERSION}
     found["freetype"] = matplotlib.ft2font.__freetype_version__
     return found | {name: importlib.metadata.version(name) for name in LIBRARIES}
-
-
-def legend(subfigure: SubFigure, axes: Axes, columns: int, zero: bool = False) -> None:
-    """The legend of `axes` below all panels; `zero` adds the diamond that stands for a bar of height 0."""
-    handles, names = axes.get_legend_handles_labels()
-    if zero:
-        handles.append(Line2D([], [], color="black", marker="D", markersize=2.4, linestyle="none"))
-        names.append("exactly 0")
-    subfigure.legend(handles, names, loc="outside lower center", ncols=columns)

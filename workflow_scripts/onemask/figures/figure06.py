@@ -3,25 +3,23 @@
 import pandas as pd
 from matplotlib.figure import SubFigure
 
-from onemask.figures import style
-from onemask.figures.compose import legend
+from onemask.figures import panels, style
 from onemask.summaries.schemas import MEASURES
 
 SIZE = (style.TEXT, 3.6)
 TABLES = {"blocking": MEASURES}
-MASKS = {"none": "unmasked", "masked": "masked", "masked_weights": "masked_weights", "masked_after": "masked_after"}
+STATES = ("edited", "masked", "masked_weights", "masked_after")
 METRICS = {"success": "success, P(o*) > P(o)", "token_accuracy": "token accuracy"}
 
 
 def draw(subfigure: SubFigure, blocking: pd.DataFrame) -> None:
-    """Draw from a `measures` table of metrics success and token_accuracy, masks none, masked, masked_weights and masked_after."""
+    """Draw from a `measures` table of metrics success and token_accuracy, states edited (without mask) and masked so or so."""
     axes = subfigure.subplots(len(METRICS), 1, sharex=True)
     for panel, (metric, title) in zip(axes, METRICS.items(), strict=True):
-        style.grouped_bars(panel, style.rows(blocking, metric=metric), MASKS)
+        panels.relation_bars(panel, style.rows(blocking, metric=metric, state=STATES), style.LABELS | style.NO_MASK)
         panel.set_ylabel(title)
-    counts = style.rows(blocking, metric="success", mask="none").set_index("relation")["n"]
-    positions = style.relation_positions(blocking)
-    names = [f"{name}\n{counts[name]}" if name in counts else name for name in positions]
-    axes[-1].set_xticks(list(positions.values()), names)
+    counts = style.rows(blocking, metric="success", state="edited").set_index("relation")["n"]
+    places = panels.relation_places(blocking)
+    axes[-1].set_xticks(list(places.values()), [f"{name}\n{counts[name]}" if name in counts else name for name in places])
     axes[-1].set_xlabel("relation (number of facts)")
-    legend(subfigure, axes[0], columns=3, zero=bool((blocking["value"] == 0).any()))
+    panels.legend(subfigure, axes[0], columns=3, zero=bool((blocking["value"] == 0).any()))

@@ -1,5 +1,8 @@
-"""Figure 10: MLP (left) and attention (right) contributions by layer, where many facts are edited together, under the mask."""
+"""Figure 10: MLP (left) and attention (right) contributions by layer, where many facts are edited jointly, under the mask."""
 
-from onemask.figures.figure04 import SIZE, TABLES, draw
+from onemask.figures import style
+from onemask.figures.contributions import TABLES
+from onemask.figures.contributions import draw_pruned as draw
 
 __all__ = ["SIZE", "TABLES", "draw"]
+SIZE = (style.TEXT, 2.3)

@@ -1,6 +1,7 @@
 """Figure 12: pruned share of each output dimension of the edited matrix, sorted, the five highest by number."""
 
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.ticker import PercentFormatter
@@ -31,7 +32,8 @@ def draw(subfigure: SubFigure, structure: pd.DataFrame) -> None:
     """Draw from a `mask_structure` table: one row an output dimension, `pruned` its share in [0, 1]."""
     axes = subfigure.subplots()
     ordered = structure.sort_values(["pruned", "dimension"], ignore_index=True)
-    axes.plot(ordered.index, ordered["pruned"], ".", color=style.looks["shared"].colour, label="output dimension")
+    look = {"color": style.PALETTE["shared"], "s": 5, "linewidth": 0, "label": "output dimension"}
+    sns.scatterplot(ordered, x=ordered.index, y="pruned", ax=axes, **look)
     mean = ordered["pruned"].mean()
     axes.axhline(mean, color="black", linewidth=0.8, linestyle="--", label=f"mean ({mean:.1%})")
     axes.set_ylim(0, 1.08 * ordered["pruned"].max() or 1)

@@ -5,45 +5,27 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
-from onemask.figures import style
-from onemask.figures.compose import legend
-from onemask.figures.mask_shares import whiskers
+from onemask.figures import panels, style
 from onemask.summaries.schemas import MEASURES
 
 SIZE = (style.TEXT, 2.9)
 TABLES = {"study": MEASURES}
-LAYER = r"-layer(\d+)$"
-UNTRAINED = ("none", "original", "random", "layer_zeroed")
-# metric and mask -> label, state whose look it takes, marker
+# look -> metric, state, and what it is in words
 CURVES = {
-    ("common_energy", "none"): (style.labels["common_energy"], "common_energy", "D"),
-    ("success", "none"): ("editing success", "edited", "s"),
-    ("rsr", "trained"): ("RSR, trained mask", "shared", "o"),
-    ("rsr", "layer_zeroed"): ("RSR, layer zeroed", "layer_zeroed", "^"),
-    ("rsr", "random"): ("RSR, random mask", "random", "x"),
-    ("rsr", "none"): ("RSR, no mask", "edited_true", "v"),
+    "common_energy": ("common_energy", "edited", style.LABELS["common_energy"]),
+    "edited": ("success", "edited", "editing success"),
+    "shared": ("rsr", "shared", "RSR, trained mask"),
+    "layer_zeroed": ("rsr", "layer_zeroed", "RSR, layer zeroed"),
+    "random": ("rsr", "random", "RSR, random mask"),
+    "edited_true": ("rsr", "edited", "RSR, no mask"),
 }
-THIN = {"elinewidth": 0.6, "capsize": 1.2, "capthick": 0.6}
 
 
 def _by_layer(measures: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one layer each, column `layer` added, the mask that is no control called "trained"."""
-    found = measures["method"].str.extract(LAYER, expand=False)
-    shown = found.notna() & ((measures["metric"] == "common_energy") | (measures["split"] == "test"))
-    table = measures[shown].assign(layer=found[shown].astype(int))
-    mask = table["mask"].str.replace(r"^random-.*", "random", regex=True)
-    return table.assign(mask=mask.where(mask.isin(UNTRAINED), "trained")).sort_values("layer")
-
-
-def _curves(axes: Axes, table: pd.DataFrame) -> None:
-    for (metric, mask), (name, state, marker) in CURVES.items():
-        drawn, look = style.rows(table, metric=metric, mask=mask), style.looks[state]
-        place = drawn["layer"], drawn["value"]
-        axes.plot(*place, color=look.colour, linestyle=look.line, marker=marker, label=name, zorder=3 if mask == "trained" else 2)
-        axes.errorbar(*place, whiskers(drawn), fmt="none", ecolor=look.colour, **THIN)
-    layers = sorted(set(table["layer"]))
-    axes.set_xticks(layers, layers)
-    axes.set(xlabel="edited layer", ylabel="share", ylim=(-0.03, 1.05), yticks=np.linspace(0, 1, 5))
+    """The rows of each curve, of one layer each, with column `look`."""
+    shown = measures[measures["layer"].notna() & ((measures["metric"] == "common_energy") | (measures["split"] == "test"))]
+    parts = [style.rows(shown, metric=metric, state=state).assign(look=look) for look, (metric, state, _) in CURVES.items()]
+    return pd.concat(parts).astype({"layer": int}).sort_values("layer")
 
 
 def _away(x: pd.Series, y: pd.Series) -> np.ndarray:
@@ -55,16 +37,15 @@ def _away(x: pd.Series, y: pd.Series) -> np.ndarray:
 
 
 def _scatter(axes: Axes, table: pd.DataFrame) -> None:
-    energy = style.rows(table, metric="common_energy", mask="none").set_index("layer")["value"]
-    rsr = style.rows(table, metric="rsr", mask="trained").set_index("layer")
-    rsr = rsr.assign(energy=energy.reindex(rsr.index))
-    colour = style.looks["shared"].colour
-    axes.errorbar(rsr["energy"], rsr["value"], whiskers(rsr), fmt="o", color=colour, ecolor=colour, markersize=4, **THIN)
+    energy = style.rows(table, look="common_energy").set_index("layer")["value"]
+    rsr = style.rows(table, look="shared")
+    rsr = rsr.assign(energy=rsr["layer"].map(energy))
+    panels.curves(axes, rsr, "energy", hue="look", joined=False, marker="o", err_style="bars")
     for point, (right, up) in zip(rsr.itertuples(), _away(rsr["energy"], rsr["value"]), strict=True):
         place = {"ha": "left" if right > 0 else "right", "va": "bottom" if up > 0 else "top", "fontsize": style.SMALL}
-        axes.annotate(str(point.Index), (point.energy, point.value), (3 * right, up), textcoords="offset points", **place)
+        axes.annotate(str(point.layer), (point.energy, point.value), (3 * right, up), textcoords="offset points", **place)
     axes.margins(x=0.1)
-    axes.set(xlabel="common energy of the updates", ylabel="RSR, trained mask", ylim=(-0.03, 1.05), yticks=np.linspace(0, 1, 5))
+    axes.set(xlabel="common energy of the updates", ylabel="RSR, trained mask", **panels.SHARES)
 
 
 def _correlation(axes: Axes, measures: pd.DataFrame) -> None:
@@ -76,10 +57,13 @@ def _correlation(axes: Axes, measures: pd.DataFrame) -> None:
 
 
 def draw(subfigure: SubFigure, measures: pd.DataFrame) -> None:
-    """Draw from a `measures` table: methods "rome-layer5", …, and rank_correlation over them."""
+    """Draw from a `measures` table: a method's rows by column layer, and rank_correlation over them."""
     curves, scatter = subfigure.subplots(1, 2, width_ratios=[1.25, 1])
     table = _by_layer(measures)
-    _curves(curves, table)
+    names = {look: name for look, (_, _, name) in CURVES.items()}
+    panels.curves(curves, table, "layer", hue="look", names=names, markers=True, err_style="bars")
+    curves.set_xticks(sorted(set(table["layer"])))
+    curves.set(xlabel="edited layer", ylabel="share", **panels.SHARES)
     _scatter(scatter, table)
     _correlation(scatter, measures)
-    legend(subfigure, curves, columns=3)
+    panels.legend(subfigure, curves, columns=3)

@@ -5,31 +5,30 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from onemask.figures import style
+from onemask.figures import panels, style
 from onemask.masking.schemas import MASK_TRAINING
 
 SIZE = (style.TEXT, 2.6)
 TABLES = {"training": MASK_TRAINING}
-# column of `mask_training` -> label, state whose look it takes
+# look -> column of `mask_training`, and its name in words
 LOSSES = {
-    "loss": ("total", "random"),
-    "restoration": ("restoration", "original"),
-    "kl": ("KL", "edited"),
-    "sparsity": ("sparsity", "shared"),
+    "random": ("loss", "total"),
+    "original": ("restoration", "restoration"),
+    "edited": ("kl", "KL"),
+    "shared": ("sparsity", "sparsity"),
 }
 SHARES = {
-    "validation_rsr": ("RSR (sequence)", "original"),
-    "validation_rsr_first_token": ("RSR (first token)", "edited_true"),
-    "validation_top1": ("Top-1 overlap", "edited"),
-    "pruned": ("pruned share", "shared"),
+    "original": ("validation_rsr", "RSR (sequence)"),
+    "edited_true": ("validation_rsr_first_token", "RSR (first token)"),
+    "edited": ("validation_top1", "Top-1 overlap"),
+    "shared": ("pruned", "pruned share"),
 }
 
 
-def _curves(axes: Axes, training: pd.DataFrame, columns: dict[str, tuple[str, str]]) -> None:
-    for column, (name, state) in columns.items():
-        look, last = style.looks[state], training[column].iloc[-1]
-        text = f"{name} ({last:.3g})"
-        axes.plot(training["epoch"], training[column], color=look.colour, linestyle=look.line, marker=".", label=text)
+def _curves(axes: Axes, training: pd.DataFrame, looks: dict[str, tuple[str, str]]) -> None:
+    table = pd.DataFrame({look: training[column] for look, (column, _) in looks.items()}).assign(epoch=training["epoch"])
+    names = {look: f"{name} ({training[column].iloc[-1]:.3g})" for look, (column, name) in looks.items()}
+    panels.curves(axes, table.melt("epoch", var_name="look"), "epoch", hue="look", names=names, marker=".", markersize=7)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set_xlabel("epoch (in brackets: last value)")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
@@ -40,6 +39,7 @@ def draw(subfigure: SubFigure, training: pd.DataFrame) -> None:
     losses, shares = subfigure.subplots(1, 2)
     _curves(losses, training, LOSSES)
     losses.set_yscale("symlog", linthresh=0.01)
+    losses.autoscale(axis="y")  # to the margins of the new scale
     losses.set(ylabel="mean loss of the epoch", ylim=(0, None))
     _curves(shares, training, SHARES)
     shares.set(ylabel="share of edits, of weights", ylim=(0, 1.03))

@@ -6,14 +6,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.ticker import NullLocator
 
-from onemask.figures import style
-from onemask.figures.compose import legend
+from onemask.figures import panels, style
 from onemask.summaries.schemas import MEASURES
 
 SIZE = (style.TEXT, 2.5)
 TABLES = {"study": MEASURES}
 PANELS = {"rsr": "reversal success rate", "top1": "Top-1 overlap"}
-REFERENCES = ("original", "random")
 NEAR = 0.1  # of the axis: two numbers closer than this would run into each other
 
 
@@ -27,36 +25,30 @@ def _tick_names(numbers: list[int]) -> list[str]:
     return names
 
 
-def _panel(axes: Axes, table: pd.DataFrame, edits: pd.Series) -> None:
-    look = style.looks["shared"]
-    for mask in REFERENCES:
-        for value in table.loc[(table["mask"] == mask) & (table["split"] == "test"), "value"]:
-            axes.axhline(value, color=style.looks[mask].colour, linestyle=style.looks[mask].line, label=style.labels[mask])
-    trained = table[table["mask"].isin(edits.index)]
-    trained = trained.assign(edits=trained["mask"].map(edits)).sort_values("edits")
-    test = style.rows(trained, split="test")
-    axes.plot(test["edits"], test["value"], "o-", color=look.colour, label="test facts")
-    axes.fill_between(test["edits"], test["ci_low"], test["ci_high"], color=look.colour, alpha=0.2, linewidth=0)
-    seen = trained[trained["split"] == "train"]
-    if len(seen):
-        hollow = {"color": look.colour, "linewidth": 0.8, "markerfacecolor": "white", "label": "edits trained on"}
-        axes.plot(seen["edits"], seen["value"], "s--", **hollow)
-    here = test[test["mask"] == "shared"]
+def _panel(axes: Axes, table: pd.DataFrame, edits: pd.DataFrame) -> None:
+    for state in ("original", "random"):
+        panels.reference(axes, table[table["split"] == "test"], state)
+    masks = style.rows(table, state="shared").merge(edits, on="training_edits")
+    panels.curves(axes, style.rows(masks, split="test"), "edits", hue="split", marker="o")
+    if (masks["split"] == "train").any():
+        seen = style.rows(masks, split="train")
+        panels.curves(axes, seen, "edits", hue="split", marker="s", markersize=4, linewidth=0.8, errorbar=None)
+    here = masks[(masks["split"] == "test") & masks["training_edits"].isna()]
     if len(here):
-        ring = {"color": "black", "markersize": 7, "fillstyle": "none", "label": style.labels["this_mask"]}
+        ring = {"color": "black", "markersize": 7, "fillstyle": "none", "label": style.LABELS["this_mask"]}
         axes.plot(here["edits"], here["value"], "o", **ring)
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
-    numbers = sorted(set(trained["edits"].astype(int)))
+    numbers = sorted(set(masks["edits"].astype(int)))
     axes.set_xticks(numbers, _tick_names(numbers))
-    axes.set(xlabel="training edits", ylim=(-0.03, 1.05), yticks=np.linspace(0, 1, 5))
+    axes.set(xlabel="training edits", **panels.SHARES)
 
 
 def draw(subfigure: SubFigure, measures: pd.DataFrame) -> None:
-    """Draw from a `measures` table of training_edits, rsr and top1; masks that have training_edits are the trained ones."""
-    edits = style.rows(measures, metric="training_edits").set_index("mask")["value"]
-    panels = subfigure.subplots(1, len(PANELS))
-    for axes, (metric, name) in zip(panels, PANELS.items(), strict=True):
-        _panel(axes, style.rows(measures, metric=metric), edits)
-        axes.set_ylabel(name)
-    legend(subfigure, panels[0], columns=5)
+    """Draw from a `measures` table of training_edits, rsr and top1; column training_edits is null for the run's own mask."""
+    edits = style.rows(measures, metric="training_edits", state="shared").rename(columns={"value": "edits"})
+    axes = subfigure.subplots(1, len(PANELS))
+    for panel, (metric, name) in zip(axes, PANELS.items(), strict=True):
+        _panel(panel, style.rows(measures, metric=metric), edits[["training_edits", "edits"]])
+        panel.set_ylabel(name)
+    panels.legend(subfigure, axes[0], columns=5)

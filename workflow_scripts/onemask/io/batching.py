@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,6 +91,14 @@ class Work:
     def part(self, name: str) -> "Work":
         """One of several computations of a job, with a journal of its own; nobody is told of it."""
         return Work(self.batch_tokens, self.journal.part(name))
+
+    def in_turn(self, sizes: Iterable[int]) -> Iterator["Work"]:
+        """Several groups of facts one after the other, each with a journal of its own; sizes: the facts of each."""
+        done = 0
+        for number, size in enumerate(sizes):
+            part = self.journal.part(str(number))
+            yield Work(self.batch_tokens, part, lambda count, before=done: self.callback(before + count))
+            done += size
 
     def __enter__(self) -> "Work":
         return self

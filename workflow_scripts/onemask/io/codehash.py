@@ -96,8 +96,13 @@ def _without_unread_texts(node: ast.FunctionDef) -> ast.FunctionDef:
 
 
 @functools.cache
-def _meaning(file: Path) -> ast.Module:
-    return ast.fix_missing_locations(_Meaning().visit(ast.parse(file.read_text(encoding="utf-8"))))
+def _read(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
+
+
+@functools.cache
+def _meaning(code: str) -> ast.Module:
+    return ast.fix_missing_locations(_Meaning().visit(ast.parse(code)))
 
 
 def _defined(statement: ast.stmt) -> set[str]:
@@ -110,9 +115,9 @@ def _defined(statement: ast.stmt) -> set[str]:
 
 
 @functools.cache
-def _part(file: Path, names: frozenset[str]) -> list[ast.stmt]:
+def _part(code: str, names: frozenset[str]) -> list[ast.stmt]:
     """The statements of a module that define some names, and what these are made of; all of them for `WHOLE`."""
-    statements, needed = _meaning(file).body, set(names)
+    statements, needed = _meaning(code).body, set(names)
     if WHOLE in names:
         return statements
     while True:
@@ -139,7 +144,7 @@ def _module_files(name: str) -> list[Path]:
 def _imports(file: Path, names: frozenset[str]) -> list[tuple[Path, str]]:
     """Files of this project that a part of a module imports directly, each with the name that is imported from it."""
     imported = []
-    for node in (node for statement in _part(file, names) for node in ast.walk(statement)):
+    for node in (node for statement in _part(_read(file), names) for node in ast.walk(statement)):
         if isinstance(node, ast.Import):
             imported += [(file, WHOLE) for alias in node.names for file in _module_files(alias.name)]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -166,9 +171,14 @@ def files_behind(*files: Path) -> list[Path]:
 
 
 @functools.cache
+def _written(code: str, names: frozenset[str]) -> str:
+    """A part of a module as code again, in one layout."""
+    return ast.unparse(ast.Module(_part(code, names), []))
+
+
+@functools.cache
 def _digest(file: Path, names: frozenset[str]) -> bytes:
-    text = ast.unparse(ast.Module(_part(file, names), []))
-    return hashlib.sha256(f"{file.relative_to(ROOT).as_posix()}\0{text}".encode()).digest()
+    return hashlib.sha256(f"{file.relative_to(ROOT).as_posix()}\0{_written(_read(file), names)}".encode()).digest()
 
 
 def code_hash(*files: Path) -> str:
@@ -178,5 +188,5 @@ def code_hash(*files: Path) -> str:
 
 def forget() -> None:
     """Read every file anew from now on: each is read once, since a run asks for the hash of every rule."""
-    for function in (_meaning, _part, _imports, _digest):
+    for function in (_read, _imports, _digest):
         function.cache_clear()

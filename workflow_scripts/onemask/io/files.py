@@ -116,8 +116,11 @@ def read_arrow(path: str | Path, schema: Schema) -> pa.Table:
 def read_table(path: str | Path, schema: Schema) -> pd.DataFrame:
     """`read_arrow` as a data frame; list columns become Python lists."""
     table = read_arrow(path, schema)
+    columns = zip(table.schema, table.columns, strict=True)
+    # integers of which some are missing stay integers
+    missing = {field.name: "Int64" for field, column in columns if pa.types.is_integer(field.type) and column.null_count}
     with _parquet(path):
-        return table.to_pandas()
+        return table.to_pandas().astype(missing)
 
 
 def read_tables(paths: Sequence[str | Path], schema: Schema) -> pd.DataFrame:

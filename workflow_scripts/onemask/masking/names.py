@@ -1,7 +1,37 @@
 """The masks of a run by name: what sets each apart from the main one. No heavy import, since rules read it."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
 MAIN = "shared"  # the mask that a run is about; the others belong to its studies
-PARAMETRISATIONS = ("sigmoid", "hard-concrete", "topk")
+
+
+@dataclass(frozen=True)
+class MaskPlan:
+    """How a mask is trained and measured, beside the run's mask settings.
+
+    state: what tables call the edited model under it. settings: overrides. left_out: relations whose edits are not trained on,
+    and on which alone the mask is measured. shuffled: original and edited change places in a random half of the edits.
+    training_edits: their number, None for all; where there are fewer, epochs are added until the mask takes about as many steps
+    as with all. parametrisation, share: of a study's mask; "" and None of the run's own. random: is a random mask of its share
+    measured beside it? controls: are the other controls too?
+    """
+
+    state: str = MAIN
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+    shuffled: bool = False
+    training_edits: int | None = None
+    parametrisation: str = ""
+    share: float | None = None
+    random: bool = False
+    controls: bool = False
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What sets its rows apart in the table `measures`."""
+        return {"parametrisation": self.parametrisation, "share": self.share, "training_edits": self.training_edits}
 
 
 def of_share(parametrisation: str, share: float) -> str:
@@ -9,40 +39,42 @@ def of_share(parametrisation: str, share: float) -> str:
     return f"{parametrisation}-{100 * share:g}"
 
 
-def folds(relations: list[str], count: int) -> list[list[str]]:
+def of_edits(count: int) -> str:
+    """Name of a mask of so many training edits."""
+    return f"edits{count}"
+
+
+def folds(relations: Sequence[str], count: int) -> list[list[str]]:
     """Every relation in one of `count` parts of nearly equal size."""
-    return [relations[part::count] for part in range(count)]
+    return [list(relations[part::count]) for part in range(count)]
 
 
-def names(studies: dict, parametrisation: str) -> list[str]:
-    """All masks of a run's main method: the main one, and those that its studies ask for. parametrisation: the main mask's."""
-    found = [MAIN]
-    found += [of_share(kind, share) for kind in studies["parametrisations"] for share in studies["shares"]]
-    found += [of_share(parametrisation, share) for share in studies["blocking_shares"]]
-    found += [f"fold{part}" for part in range(studies["folds"])]
-    found += ["shuffled"] * studies["shuffled"]
-    found += [f"edits{count}" for count in studies["training_edits"]]
-    return list(dict.fromkeys(found))
+def plans_of_shares(parametrisation: str, shares: Sequence[float]) -> dict[str, MaskPlan]:
+    """Masks with exact budgets by name."""
+    return {
+        of_share(parametrisation, share): MaskPlan(
+            settings={"parametrisation": parametrisation, "s_max": share, "cut": "share"},
+            parametrisation=parametrisation,
+            share=share,
+            random=True,
+        )
+        for share in shares
+    }
 
 
-def plan(name: str, studies: dict, relations: list[str]) -> dict:
-    """How a mask is trained and measured, beside the run's mask settings.
+def plans(studies: Any, parametrisation: str, relations: Sequence[str]) -> dict[str, MaskPlan]:
+    """All masks of a run's main method by name: the main one, and those that its studies ask for.
 
-    settings: overrides. left_out: relations whose edits are not trained on, and on which alone the mask is measured.
-    shuffled: original and edited change places in a random half of the edits. edits: number of training edits, None for all;
-    where there are fewer, epochs are added until the mask takes about as many steps as with all.
-    random: name of its random control, None where it has none.
+    studies: the run's key `studies` (onemask.config.settings.Studies). parametrisation: the main mask's.
     """
-    found = {"settings": {}, "left_out": [], "shuffled": name == "shuffled", "edits": None, "random": None}
-    kind, _, percent = name.rpartition("-")
-    if name == MAIN:
-        found["random"] = "random"
-    elif kind in PARAMETRISATIONS:
-        found["settings"] = {"parametrisation": kind, "s_max": float(percent) / 100, "cut": "share"}
-        found["random"] = f"random-{percent}"
-    elif name.startswith("fold"):
-        found["left_out"] = folds(relations, studies["folds"])[int(name.removeprefix("fold"))]
-    elif name.startswith("edits"):
-        found["edits"] = int(name.removeprefix("edits"))
-        found["settings"] = {"cut": "share"}
-    return found
+    planned = {MAIN: MaskPlan(random=True, controls=True)}
+    for kind in studies.parametrisations:
+        planned |= plans_of_shares(kind, studies.shares)
+    planned |= plans_of_shares(parametrisation, studies.blocking_shares)
+    for part, left_out in enumerate(folds(relations, studies.folds)):
+        planned[f"fold{part}"] = MaskPlan(state="left_out", left_out=tuple(left_out))
+    if studies.shuffled:
+        planned["shuffled"] = MaskPlan(state="shuffled", shuffled=True)
+    for count in studies.training_edits:
+        planned[of_edits(count)] = MaskPlan(training_edits=count, settings={"cut": "share"})
+    return planned

@@ -1,17 +1,20 @@
 """Which facts a mask learns from, and is measured on; and how a plan changes its training."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from onemask.data.splits import SPLITS
 from onemask.editors.tables import subset
 from onemask.io.errors import OnemaskError
 from onemask.masking.settings import MaskSettings
 from onemask.model.edits import LayerEdits
 
 
-def choose(facts: pd.DataFrame, left_out: list[str], count: int | None, seed: int) -> np.ndarray:
+def choose(facts: pd.DataFrame, left_out: Sequence[str], count: int | None, seed: int) -> np.ndarray:
     """Row numbers, ascending, of the facts without some relations, and of `count` of them drawn with a seed (None: all).
 
     A smaller draw is part of every larger one with the same seed. Raises OnemaskError when there are fewer than asked for.
@@ -35,30 +38,30 @@ class TrainingEdits:
 
 
 def training_edits(
-    facts: pd.DataFrame, edits: LayerEdits, settings: MaskSettings, plan: dict, draw_seed: int, seed: int
+    facts: pd.DataFrame, edits: LayerEdits, settings: MaskSettings, plan: Mapping[str, Any], draw_seed: int, seed: int
 ) -> TrainingEdits:
-    """What a plan leaves of all training edits, with the settings that it asks for; plan: as masking.names.plan gives it.
+    """What a plan leaves of all training edits, with the settings that it asks for; plan: a MaskPlan as a dictionary.
 
     Where it asks for fewer edits, epochs are added until the mask takes about as many steps as with all. Where it asks for
     shuffled labels, a random half of the edits changes places with the original. draw_seed: of the edits. seed: the mask's.
 
     Raises OnemaskError when there are fewer edits than the plan asks for.
     """
-    rows = choose(facts, plan["left_out"], plan["edits"], draw_seed)
-    if plan["edits"]:
+    rows = choose(facts, plan["left_out"], plan["training_edits"], draw_seed)
+    if plan["training_edits"]:
         settings = replace(settings, epochs=round(settings.epochs * len(facts) / len(rows)))
     swapped = np.random.default_rng(seed).random(len(rows)) < 0.5 if plan["shuffled"] else None
     return TrainingEdits(*subset(facts, edits, rows), settings, swapped)
 
 
-def measured(facts: pd.DataFrame, plan: dict, split: str, seed: int) -> np.ndarray:
-    """Row numbers of the facts of a split that a mask is measured on; plan: as masking.names.plan gives it.
+def measured(facts: pd.DataFrame, plan: Mapping[str, Any], split: str, seed: int) -> np.ndarray:
+    """Row numbers of the facts of a split that a mask is measured on; plan: a MaskPlan as a dictionary.
 
     A mask that left relations out is measured on these alone; one of fewer training edits, of the training split, on its own.
     Raises OnemaskError when there is none.
     """
-    if plan["edits"] and split.endswith("train"):
-        return choose(facts, [], plan["edits"], seed)
+    if plan["training_edits"] and SPLITS[split].role == "train":
+        return choose(facts, [], plan["training_edits"], seed)
     rows = np.flatnonzero(facts["relation_id"].isin(plan["left_out"] or facts["relation_id"]))
     if not len(rows):
         raise OnemaskError(f"facts of {', '.join(plan['left_out'])} in {split}", "none", "Ask for more facts, or fewer folds.")
@@ -68,8 +71,8 @@ def measured(facts: pd.DataFrame, plan: dict, split: str, seed: int) -> np.ndarr
 def unseen(facts: pd.DataFrame, training: pd.DataFrame) -> np.ndarray:
     """Row numbers of the facts whose relation and subject are not among the training facts.
 
-    ROME's splits and MEMIT's are drawn apart, so that a test fact of one may be a training fact of the other. Raises
-    OnemaskError when none is left.
+    Splits of single and of joint edits are drawn apart, so that a test fact of one may be a training fact of the other.
+    Raises OnemaskError when none is left.
     """
     pairs = pd.MultiIndex.from_frame(facts[["relation_id", "subject"]])
     rows = np.flatnonzero(~pairs.isin(pd.MultiIndex.from_frame(training[["relation_id", "subject"]])))

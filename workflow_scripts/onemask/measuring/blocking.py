@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 from torch import Tensor
@@ -37,9 +38,9 @@ def block(
     keep: Bool[Tensor, "d_model d_mlp"],
     edit: Callable[[Task], Edited],
 ) -> pd.DataFrame:
-    """The `blocking` table of four conditions, from existing edits and from new ones made while the layer computes W * K.
+    """The `blocking` table of four states, from existing edits and from new ones made while the layer computes W * K.
 
-    unmasked, masked_after: the existing edits, judged with W + r u^T and with (W + r u^T) * K. masked: the new edits, judged
+    edited, masked_after: the existing edits, judged with W + r u^T and with (W + r u^T) * K. masked: the new edits, judged
     with (W + r u^T) * K, the mask active throughout. masked_weights: the same, judged with W * K + r u^T, where the mask
     covers the old weights but not the update. task: the model, `facts` and templates of the new edits, which `edit` makes.
     """
@@ -49,12 +50,18 @@ def block(
         new = result.layers[0].to(model.device)
         over_masked = success(model, facts, new, None, batch_tokens)
     before, during = steps.to_numpy(), result.steps.numpy()
-    conditions = {
-        "unmasked": (success(model, facts, edits, None, batch_tokens), before),
+    states = {
+        "edited": (success(model, facts, edits, None, batch_tokens), before),
         "masked": (success(model, facts, new, keep, batch_tokens), during),
         "masked_weights": (over_masked, during),
         "masked_after": (success(model, facts, edits, keep, batch_tokens), before),
     }
     key = facts[["case_id", "relation_id"]]
-    frames = [key.join(judged).assign(condition=name, steps=taken) for name, (judged, taken) in conditions.items()]
+    frames = [key.join(judged).assign(state=name, steps=taken) for name, (judged, taken) in states.items()]
     return pd.concat(frames, ignore_index=True)
+
+
+def by_relations(facts: pd.DataFrame, groups: list[list[str]]) -> list[np.ndarray]:
+    """Row numbers of the facts of each group of relations, but for groups of which every edit failed."""
+    rows = (np.flatnonzero(facts["relation_id"].isin(relations)) for relations in groups)
+    return [group for group in rows if len(group)]

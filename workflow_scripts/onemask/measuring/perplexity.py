@@ -1,6 +1,7 @@
 """Perplexity of the original, edited and masked models on held-out text; the blocks up to the edited layer run once."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,18 +71,17 @@ def nll_by_edit(
     return run_batches([[row] for row in range(edits)], compute, work)["nll"]
 
 
-def perplexity_table(rows: list[tuple[int, str, float]], windows: Int[Tensor, "windows length"]) -> pd.DataFrame:
-    """The `perplexity` table; rows: case_id, state, mean negative log-likelihood over the windows (nats)."""
-    tokens = windows.shape[0] * (windows.shape[1] - 1)
-    return pd.DataFrame(rows, columns=["case_id", "state", "nll"]).assign(tokens=tokens)
+def perplexity_table(rows: list[dict[str, Any]], windows: Int[Tensor, "windows length"]) -> pd.DataFrame:
+    """The `perplexity` table; rows: case_id, state, nll: mean negative log-likelihood over the windows (nats)."""
+    return pd.DataFrame(rows).assign(tokens=windows.shape[0] * (windows.shape[1] - 1))
 
 
 def rows_of(
-    cases: Int[np.ndarray, " cases"], states: list[str], nll: Float[Tensor, "cases states"]
-) -> list[tuple[int, str, float]]:
-    """Rows of the `perplexity` table."""
+    cases: Int[np.ndarray, " cases"], states: list[dict[str, Any]], nll: Float[Tensor, "cases states"]
+) -> list[dict[str, Any]]:
+    """Rows of the `perplexity` table. states: the columns that say which state each is."""
     return [
-        (int(case), state, value)
+        {"case_id": int(case), **state, "nll": value}
         for case, values in zip(cases, nll.tolist(), strict=True)
         for state, value in zip(states, values, strict=True)
     ]
@@ -113,8 +113,8 @@ def collapse(
     worst = nll[:, 0].argsort(descending=True, stable=True)[:count]
     order, part = order[worst], work.part("masked")
     under = nll_by_edit(model, inputs, windows, lambda group: [masked[order[group]]], len(order), part)
-    rows = [(-1, original.name, mean_nll(model, inputs, windows, original))]
-    rows += rows_of(cases[order.numpy()], [edited.name, masked.name], torch.cat([nll[worst], under], dim=1))
+    rows = [{"case_id": -1, **original.columns, "nll": mean_nll(model, inputs, windows, original)}]
+    rows += rows_of(cases[order.numpy()], [edited.columns, masked.columns], torch.cat([nll[worst], under], dim=1))
     return perplexity_table(rows, windows)
 
 
@@ -135,10 +135,11 @@ def measure(
         with edits.others_applied(model):
             edited = windows_at_layer(model, edits.layer, windows)
     fixed, varying = ([state for state in states if state.varies == varies] for varies in (False, True))
-    rows = [
-        (-1, state.name, mean_nll(model, unedited if state.update is None else edited, windows, state[[0]])) for state in fixed
-    ]
+    rows = []
+    for state in fixed:
+        nll = mean_nll(model, unedited if state.update is None else edited, windows, state[[0]])
+        rows.append({"case_id": -1, **state.columns, "nll": nll})
     if varying:
-        nll = nll_by_edit(model, edited, windows, lambda group: [state[group] for state in varying], len(cases), work)
-        rows += rows_of(cases, [state.name for state in varying], nll)
+        by_edit = nll_by_edit(model, edited, windows, lambda group: [state[group] for state in varying], len(cases), work)
+        rows += rows_of(cases, [state.columns for state in varying], by_edit)
     return perplexity_table(rows, windows)

@@ -1,5 +1,8 @@
 """Pruning without training (figure 14): the largest weights of one edited matrix are removed, or set back."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
@@ -20,12 +23,17 @@ Activation = Float[Tensor, " d_mlp"]
 
 # size of the update, of the edited weight, norm of the edited matrix's column, mean absolute activation of its neuron
 CRITERIA = ("update", "magnitude", "columns", "activation")
-FILLS = {"zero": False, "original": True}  # does a pruned weight take its value before the edit?
+STATES = {"zeroed": False, "restored": True}  # does a pruned weight take its value before the edit?
 
 
-def names(shares: list[float]) -> list[str]:
-    """Names of the states of `states_of`: every criterion, share and fill, as "update-zero-5" (percent)."""
-    return [f"{name}-{fill}-{100 * share:g}" for name in CRITERIA for share in shares for fill in FILLS]
+def columns_of(shares: Sequence[float]) -> list[dict[str, Any]]:
+    """What sets the states of `states_of` apart, in their order: state, parametrisation (the criterion) and share."""
+    return [
+        {"state": state, "parametrisation": criterion, "share": share}
+        for criterion in CRITERIA
+        for share in shares
+        for state in STATES
+    ]
 
 
 def criteria(weight: Matrix, update: Matrix, activation: Activation) -> list[Matrix]:
@@ -34,7 +42,7 @@ def criteria(weight: Matrix, update: Matrix, activation: Activation) -> list[Mat
     return [update.abs(), edited.abs(), edited.norm(dim=0).expand_as(weight), activation.expand_as(weight)]
 
 
-def largest_removed(values: Float[Tensor, "*shape"], shares: list[float]) -> list[Bool[Tensor, "*shape"]]:
+def largest_removed(values: Float[Tensor, "*shape"], shares: Sequence[float]) -> list[Bool[Tensor, "*shape"]]:
     """A mask for each share of largest values that it removes; where columns are equal within, whole columns.
 
     Sorted once for all shares.
@@ -46,16 +54,19 @@ def largest_removed(values: Float[Tensor, "*shape"], shares: list[float]) -> lis
     return [(rank >= round(share * values.numel())).view_as(values) for share in shares]
 
 
-def states_of(model: Model, edit: FactoredEdits, activation: Activation, shares: list[float]) -> list[State]:
-    """Every criterion, share and fill over one edit, in the order of `names`."""
+def states_of(model: Model, edit: FactoredEdits, activation: Activation, shares: Sequence[float]) -> list[State]:
+    """Every criterion, share and fill over one edit, in the order of `columns_of`."""
     weight = model.weight(edit.layer).float()
     pruned = [
         (keep, restores)
         for values in criteria(weight, edit.dense(0), activation)
         for keep in largest_removed(values, shares)
-        for restores in FILLS.values()
+        for restores in STATES.values()
     ]
-    return [State(name, edit, keep, restores) for name, (keep, restores) in zip(names(shares), pruned, strict=True)]
+    return [
+        State(columns["state"], edit, keep, restores)
+        for columns, (keep, restores) in zip(columns_of(shares), pruned, strict=True)
+    ]
 
 
 @torch.inference_mode()
@@ -65,15 +76,15 @@ def mean_activation(model: Model, layer: int, facts: pd.DataFrame) -> Activation
 
 
 def measure_reversal(
-    model: Model, facts: pd.DataFrame, edits: LayerEdits, activation: Activation, shares: list[float], work: Work = IN_MEMORY
+    model: Model, facts: pd.DataFrame, edits: LayerEdits, activation: Activation, shares: Sequence[float], work: Work = IN_MEMORY
 ) -> pd.DataFrame:
-    """The `reversal` table of every fact in the states of `states_of`. activation: of `mean_activation`."""
+    """The `pruning` table of every fact in the states of `states_of`. activation: of `mean_activation`."""
 
     def compute(group: list[int]) -> dict[str, Tensor]:
         states = states_of(model, edits[group].single, activation, shares)
         return score_states(model, facts.iloc[group], edits[group], states)
 
-    return reversal_table(facts, names(shares), run_batches([[row] for row in range(len(facts))], compute, work))
+    return reversal_table(facts, columns_of(shares), run_batches([[row] for row in range(len(facts))], compute, work))
 
 
 def measure_perplexity(
@@ -82,14 +93,14 @@ def measure_perplexity(
     cases: Int[np.ndarray, " edits"],
     edits: LayerEdits,
     activation: Activation,
-    shares: list[float],
+    shares: Sequence[float],
     work: Work = IN_MEMORY,
 ) -> pd.DataFrame:
-    """The `perplexity` table of every edit in the states of `states_of`. cases: case_id of each edit."""
+    """The `pruning_perplexity` table of every edit in the states of `states_of`. cases: case_id of each edit."""
     inputs = perplexity.windows_at_layer(model, edits.layer, windows)
 
     def states(group: list[int]) -> list[State]:
         return states_of(model, edits[group].single, activation, shares)
 
     nll = perplexity.nll_by_edit(model, inputs, windows, states, len(cases), work)
-    return perplexity.perplexity_table(perplexity.rows_of(cases, names(shares), nll), windows)
+    return perplexity.perplexity_table(perplexity.rows_of(cases, columns_of(shares), nll), windows)

@@ -1,5 +1,7 @@
 """Reversal: each fact scored by the original, the edited, and the edited and masked model."""
 
+from typing import Any
+
 import pandas as pd
 import torch
 from jaxtyping import Float, Shaped
@@ -24,7 +26,7 @@ def reversal(
 ) -> pd.DataFrame:
     """The `reversal` table: every fact in every state. owners: index of each fact's edit (None: edits in the facts' order).
 
-    as_released: first tokens are those of the objects without their leading space (method.md section 6, 1; table 3).
+    as_released: first tokens are those of the objects without their leading space (method.md section 6.1; table 3).
     """
 
     def compute(group: list[int]) -> dict[str, Tensor]:
@@ -32,7 +34,7 @@ def reversal(
         return score_states(model, facts.iloc[group], edits, [state[rows] for state in states], as_released)
 
     scores = run_batches(fact_batches(model, facts, work.batch_tokens), compute, work)
-    return reversal_table(facts, [state.name for state in states], scores)
+    return reversal_table(facts, [state.columns for state in states], scores)
 
 
 def score_states(
@@ -63,12 +65,14 @@ def score_states(
     return {name: torch.stack([columns[name] for columns in by_state], dim=1) for name in by_state[0]}
 
 
-def reversal_table(facts: pd.DataFrame, states: list[str], scores: dict[str, Shaped[Tensor, "facts states"]]) -> pd.DataFrame:
-    """The `reversal` table from the columns of `score_states`."""
+def reversal_table(
+    facts: pd.DataFrame, states: list[dict[str, Any]], scores: dict[str, Shaped[Tensor, "facts states"]]
+) -> pd.DataFrame:
+    """The `reversal` table from the columns of `score_states`. states: the columns that say which state each is."""
     who = facts[["case_id", "relation_id"]]
     return pd.concat(
         [
-            who.assign(state=state, **{name: values[:, at].numpy() for name, values in scores.items()})
+            who.assign(**state, **{name: values[:, at].numpy() for name, values in scores.items()})
             for at, state in enumerate(states)
         ],
         ignore_index=True,

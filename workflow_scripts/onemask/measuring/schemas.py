@@ -2,39 +2,40 @@
 
 from onemask.io.schema import FACT, FLAG, INTEGER, REAL, TEXT, Schema
 
-# one row: fact x state; onemask.measuring.states.states_of and onemask.measuring.pruning.states_of say what the states are
-REVERSAL = Schema(
-    "reversal",
-    (
-        *FACT,
-        ("state", TEXT),
-        ("logp_true", REAL),
-        ("logp_new", REAL),
-        ("logp_true_first", REAL),
-        ("logp_new_first", REAL),
-        ("argmax", INTEGER),
-        ("top1", FLAG),
-        ("kl", REAL),
-    ),
+_SCORES = (
+    ("logp_true", REAL),
+    ("logp_new", REAL),
+    ("logp_true_first", REAL),
+    ("logp_new_first", REAL),
+    ("argmax", INTEGER),
+    ("top1", FLAG),
+    ("kl", REAL),
 )
+# what is pruned without training: the criterion, and the share of weights that it removes
+_PRUNED = (("parametrisation", TEXT), ("share", REAL))
+_PERPLEXITY = (("nll", REAL), ("tokens", INTEGER))
+
+# one row: fact x state; onemask.measuring.states.states_of says what the states are
+REVERSAL = Schema("reversal", (*FACT, ("state", TEXT), *_SCORES))
+
+# one row: fact x criterion x share x state; onemask.measuring.pruning says what the criteria and states are
+PRUNING = Schema("pruning", (*FACT, ("state", TEXT), *_PRUNED, *_SCORES))
+
+# one row: fact x state x method whose edits the mask was trained on ("" where there is no trained mask)
+TRANSFER = Schema("transfer", (*FACT, ("state", TEXT), ("trained_on", TEXT), *_SCORES))
 
 # one row: state x edit (case_id -1 where no edit is applied); nll is the mean over tokens, in nats
-PERPLEXITY = Schema(
-    "perplexity",
-    (
-        ("case_id", INTEGER),
-        ("state", TEXT),
-        ("nll", REAL),
-        ("tokens", INTEGER),
-    ),
-)
+PERPLEXITY = Schema("perplexity", (("case_id", INTEGER), ("state", TEXT), *_PERPLEXITY))
 
-# one row: fact x condition; onemask.measuring.blocking.block says what the four conditions are
+# one row: edit x criterion x share x state
+PRUNING_PERPLEXITY = Schema("pruning_perplexity", (("case_id", INTEGER), ("state", TEXT), *_PRUNED, *_PERPLEXITY))
+
+# one row: fact x state; onemask.measuring.blocking.block says what the four states are
 BLOCKING = Schema(
     "blocking",
     (
         *FACT,
-        ("condition", TEXT),
+        ("state", TEXT),
         ("success", FLAG),
         ("token_accuracy", REAL),
         ("steps", INTEGER),

@@ -1,8 +1,9 @@
 """In which states the edited layer is measured: the trained mask, and the controls that it must beat."""
 
 import contextlib
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from jaxtyping import Shaped
@@ -19,16 +20,22 @@ from onemask.model.scoring import Probes, Scores, score
 class State:
     """How the layer computes. update: the edits, or None for the unedited model. keep: the mask over W and edits, or None.
 
-    restores: a pruned weight takes its value before the edit instead of zero.
+    restores: a pruned weight takes its value before the edit instead of zero. labels: columns of tables beside `state`.
     """
 
     name: str
     update: Update | None = None
     keep: Shaped[Tensor, "d_model d_mlp"] | None = None
     restores: bool = False
+    labels: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, rows) -> "State":
-        return State(self.name, None if self.update is None else self.update[rows], self.keep, self.restores)
+        return replace(self, update=None if self.update is None else self.update[rows])
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What says in a table's row which state it is of."""
+        return {"state": self.name, **self.labels}
 
     @property
     def varies(self) -> bool:
@@ -51,16 +58,6 @@ def shown(edits: LayerEdits, mask: Mask) -> list[State]:
     return [*unmasked(edits), State(MAIN, edits.update, mask.keep.to(edits.device))]
 
 
-def transferred(edits: LayerEdits, masks: dict[str, Mask], seed: int) -> list[State]:
-    """The edits of one method without a mask, under the masks that were trained on several methods' edits, and a random one.
-
-    masks: by method, after which the states are named. The random mask has the first one's share.
-    """
-    first, *_ = masks.values()
-    keeps = {name: mask.keep for name, mask in masks.items()} | {"random": random_mask(first.keep, seed)}
-    return [*unmasked(edits), *(State(name, edits.update, keep.to(edits.device)) for name, keep in keeps.items())]
-
-
 @contextlib.contextmanager
 def in_state(model: Model, edits: LayerEdits, state: State, mask_everywhere: bool = False) -> Generator[None, None, None]:
     """Within the block the model computes in a state (row i of a batch under edit i); afterwards it is what it was.
@@ -80,19 +77,21 @@ def clipped(edits: Update, keep: Shaped[Tensor, "d_model d_mlp"]) -> Update:
     return edits.scaled(edits.norms(keep) / edits.norms())
 
 
-def states_of(edits: LayerEdits, mask: Mask, name: str, random: str | None, seed: int) -> list[State]:
-    """What a mask is measured with: the unedited and the edited model, the masked one under the mask's name, and controls.
+def states_of(
+    edits: LayerEdits, mask: Mask, seed: int, state: str = MAIN, random: bool = True, controls: bool = True
+) -> list[State]:
+    """What a mask is measured with: the unedited and the edited model, the edited one under the mask, and controls.
 
-    random: name of the state with a random mask of the same share, beside which layer_zeroed stands; None for neither. The main
-    mask has further controls: random_by_output (equal share in each output dimension), restored (the weights before the edit at
-    the pruned places), clipped (the edit's norm reduced as the mask does), unedited_masked (the mask over the unedited model).
+    state: name of the masked one. random: also a random mask of the same share, and layer_zeroed. controls: also
+    random_by_output (equal share in each output dimension), restored (the weights before the edit at the pruned places), clipped
+    (the edit's norm reduced as the mask does), unedited_masked (the mask over the unedited model).
     """
     update, keep = edits.update, mask.keep.to(edits.device)
-    states = [*unmasked(edits), State(name, update, keep)]
-    if random is not None:
-        states.append(State(random, update, random_mask(mask.keep, seed).to(edits.device)))
+    states = [*unmasked(edits), State(state, update, keep)]
+    if random:
+        states.append(State("random", update, random_mask(mask.keep, seed).to(edits.device)))
         states.append(State("layer_zeroed", update, torch.zeros_like(keep)))
-    if name == MAIN:
+    if controls:
         states += [
             State("random_by_output", update, random_mask_by_output(mask.keep, seed).to(edits.device)),
             State("restored", update, keep, restores=True),
@@ -100,3 +99,11 @@ def states_of(edits: LayerEdits, mask: Mask, name: str, random: str | None, seed
             State("unedited_masked", None, keep),
         ]
     return states
+
+
+def transferred(edits: LayerEdits, masks: Mapping[str, Mask], seed: int) -> list[State]:
+    """Original, edited, edited under masks by the method that each was trained on, and under a random one of equal share."""
+    keeps = {method: mask.keep.to(edits.device) for method, mask in masks.items()}
+    control = random_mask(next(iter(masks.values())).keep, seed).to(edits.device)
+    states = [replace(state, labels={"trained_on": ""}) for state in [*unmasked(edits), State("random", edits.update, control)]]
+    return states + [State(MAIN, edits.update, keep, labels={"trained_on": method}) for method, keep in keeps.items()]

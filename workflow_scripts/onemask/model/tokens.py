@@ -1,7 +1,7 @@
 """Text to token ids: the only place that knows of spaces, special tokens, padding and the subject's position.
 
 Prompts are encoded with the tokenizer's own special tokens (a BOS where it adds one), targets without and with one
-leading space; the same in editing, training and scoring (the release mixes both, method.md section 6).
+leading space; the same in editing, training and scoring (the release mixes both, method.md section 6.6).
 """
 
 from dataclasses import dataclass

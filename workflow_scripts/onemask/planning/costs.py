@@ -7,6 +7,7 @@ twice as much again. Attention between the few tokens of a fact is left out.
 from dataclasses import dataclass
 
 from onemask.editors.second_moment import STRIPS
+from onemask.masking.settings import MaskSettings
 
 # mean tokens of a prompt, of its paraphrases and neighbourhood prompts, of an object, and from the subject's last token on; texts
 # on which a fact is scored, which are one where both objects are one token: 400 facts of each, with SmolLM2's tokenizer
@@ -82,15 +83,15 @@ def edited(shape: Shape, layer: int, texts: dict, facts: float, settings: dict) 
     return once + settings["steps"] * step + scored(shape, layer, texts, facts, 2)
 
 
-def masked(shape: Shape, layer: int, texts: dict, edits: float, settings: dict) -> float:
+def masked(shape: Shape, layer: int, texts: dict, edits: float, settings: MaskSettings) -> float:
     """The mask's training: every text up to the layer once, then forward and backward behind it in every epoch; validation."""
     tokens = edits * (texts["prompt"] + (TEXTS_AN_EDIT - 1) * texts["paraphrase"])
     places = edits * TEXTS_AN_EDIT
     # behind the layer only the gradient of its output is wanted; of the two products at the layer also that of the mask
     step = 2 * shape.behind(layer, tokens, places) + 6 * shape.matrix(tokens) + 3 * shape.read(places)
-    held = settings["validation_share"]
+    held = settings.validation_share
     epoch = (1 - held) * step + held * in_a_state(shape, layer, texts, edits)
-    return shape.through(shape.n_layers, tokens) + settings["epochs"] * epoch
+    return shape.through(shape.n_layers, tokens) + settings.epochs * epoch
 
 
 def perplexity(shape: Shape, layer: int, tokens: float, states: float) -> float:

@@ -3,11 +3,13 @@
 What a backward pass keeps is not estimated but counted: the blocks run, and every tensor that autograd saves is measured.
 """
 
+import dataclasses
 import functools
 
 import torch
 from torch import Tensor
 
+from onemask.config import settings as config
 from onemask.editors.second_moment import STRIPS
 from onemask.model.forward import causal_mask, run_blocks
 from onemask.model.models import Model, weights_type
@@ -17,14 +19,15 @@ from onemask.planning.costs import TEXTS, TEXTS_AN_EDIT, contexts
 FLOAT32, FLOAT64 = 4, 8
 
 
-def meta_model(settings: dict) -> Model:
-    """A model of a shape on the meta device. settings: a model's, with `family`, `shape` and `dtype`."""
-    return _meta_model(settings["family"], tuple(settings["shape"].items()), weights_type(settings["dtype"]))
+def meta_model(settings: config.Model) -> Model:
+    """A model of a shape, which its file states, on the meta device."""
+    assert settings.shape is not None
+    return _meta_model(settings.family, settings.shape, weights_type(settings.dtype))
 
 
 @functools.cache
-def _meta_model(family: str, shape: tuple[tuple[str, int], ...], dtype: str) -> Model:
-    return Model(empty_model(family, dict(shape), dtype), None, family)
+def _meta_model(family: str, shape: config.Shape, dtype: str) -> Model:
+    return Model(empty_model(family, dataclasses.asdict(shape), dtype), None, family)
 
 
 def weights(model: Model) -> int:
@@ -66,11 +69,12 @@ def moments_peak(model: Model, layers: int, batch_tokens: int) -> int:
     return round(weights(model) + sums + batch_tokens * token_memory(model))
 
 
-def peaks(settings: dict, editing: dict, batch_tokens: int, windows: dict, joint: int, texts: str) -> dict[str, int]:
+def peaks(
+    settings: config.Model, editing: dict, batch_tokens: int, windows: config.Perplexity, joint: int, texts: str
+) -> dict[str, int]:
     """Bytes at the peak of each stage that runs the model, by stage.
 
-    settings: a model's. editing: a method's settings on it. windows: length of the perplexity's windows and its tokens.
-    joint: facts that are one joint edit, 0 where each is edited singly.
+    settings: a model's. editing: a method's settings on it. joint: facts of a joint edit, 0 where each is one.
     """
     model = meta_model(settings)
     layer = editing.get("layer", editing.get("layers", [0])[-1])
@@ -87,16 +91,16 @@ def peaks(settings: dict, editing: dict, batch_tokens: int, windows: dict, joint
         dtype = torch.bfloat16 if precision == "bfloat16" else model.weight(0).dtype
         return saved(model, layer, max(1, round(tokens / a_text)), round(a_text), dtype)
 
-    mask, suffix = settings["mask"], length["suffix"] + length["object"] - 1
+    mask, suffix = settings.mask, length["suffix"] + length["object"] - 1
     rows = editing["edit_batch_tokens"] / (length["prompt"] + contexts(editing)[1])
     extra = {
         "reversal": logits(batch_tokens / length["prompt"], 4) + batch_tokens * forward,
-        "perplexity": logits(windows["perplexity"], 3) + 2 * windows["tokens"] * (model.d_model + model.d_mlp) * item,
+        "perplexity": logits(windows.window, 3) + 2 * windows.tokens * (model.d_model + model.d_mlp) * item,
     }
     extra["edits"] = trained(round(rows * suffix), editing["precision"], suffix) + logits(rows * length["object"], 5)
     text = (length["prompt"] + (TEXTS_AN_EDIT - 1) * length["paraphrase"]) / TEXTS_AN_EDIT
-    tokens = min(mask["batch_tokens"], round(mask["batch_edits"] * TEXTS_AN_EDIT * text))
-    extra["mask"] = trained(tokens, mask["precision"], text) + logits(tokens / text, 5)
+    tokens = min(mask.batch_tokens, round(mask.batch_edits * TEXTS_AN_EDIT * text))
+    extra["mask"] = trained(tokens, mask.precision, text) + logits(tokens / text, 5)
     # theta, AdamW's two moments, both gradients, soft and hard mask, and the masked weights
     extra["mask"] += 8 * FLOAT32 * matrix + FLOAT32 * matrix * bool(joint)
     if "layers" in editing:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from onemask.config.load import moment_layers
+from onemask.config.run import Run
+from onemask.config.settings import Model, Perplexity
 from onemask.io.errors import OnemaskError
 from onemask.measuring.perplexity import CANDIDATES
 from onemask.planning import costs
@@ -45,73 +46,66 @@ class Stage:
     disk: float
 
 
-def facts_of(settings: dict) -> dict[str, int]:
+def facts_of(run: Run) -> dict[str, int]:
     """Number of facts in each split."""
-    facts, many = settings["facts"], len(settings["facts"]["relations"])
-    counts = facts["per_relation"]
-    if facts["splits"] == "released":
-        used = {"train": 300, "test": 170, "memit_train": 100, "memit_test": 100}
-        counts = used | counts
-    other = len(facts["ood_relations"])
-    return {name: count * (other if name == "ood" else many) for name, count in counts.items()}
+    return {split: run.per_relation(split) * len(run.relations_of(split)) for split in run.splits}
 
 
-def shape_of(name: str, settings: dict) -> costs.Shape:
+def shape_of(name: str, model: Model) -> costs.Shape:
     """A model's sizes; OnemaskError when its file does not state them."""
-    if "shape" not in settings:
+    if model.shape is None:
         advice = "Add it; the checkpoint's config.json has the numbers."
         raise OnemaskError(f"the key shape in config/models/{name}.yaml", "none", advice)
-    stated, model = settings["shape"], meta_model(settings)
-    parts = (model.blocks[0], model.blocks[0].get_submodule(model.family.mlp))
+    stated, empty = model.shape, meta_model(model)
+    parts = (empty.blocks[0], empty.blocks[0].get_submodule(empty.family.mlp))
     block, mlp = (sum(parameter.numel() for parameter in part.parameters()) for part in parts)
-    return costs.Shape(stated["layers"], stated["d_model"], stated["d_mlp"], stated["vocabulary"], block, mlp)
+    return costs.Shape(stated.layers, stated.d_model, stated.d_mlp, stated.vocabulary, block, mlp)
 
 
-def operations(settings: dict, model: str, method: str) -> dict[str, float]:
+def operations(run: Run, model: str, method: str) -> dict[str, float]:
     """Operations of each stage of a method on a model; the studies are left out."""
-    own, facts = settings["model_settings"][model], facts_of(settings)
-    shape, editing = shape_of(model, own), own["editing"][method]
+    facts, shape, editing = facts_of(run), shape_of(model, run.models[model]), run.editing_of(method, model)
     if "templates" not in editing:
         raise OnemaskError("methods that optimise over templates, to plan", method, "Leave it out of methods for the plan.")
-    joint = settings["method_entries"][method]["together"]
-    layer = editing.get("layer", editing.get("layers", [0])[-1])
-    texts = costs.TEXTS[settings["facts"]["dataset"]]
-    train, test = (facts.get(("memit_" if joint else "") + split, 0) for split in ("train", "test"))
-    ood = 0 if joint else facts.get("ood", 0)
-    mask = own["mask"] | settings["mask_by_method"].get(method, {})
-    windows, sampled = settings["perplexity"], 0 if joint else min(test, settings["perplexity"]["edits"])
-    looked_at = min(test, settings["decomposition"]["facts"] or test)
+    joint, layer, texts = run.joint(method), run.edited_layers(method, model)[-1], costs.TEXTS[run.facts.dataset]
+    train, test = (facts.get(split, 0) for split in (run.train_split(method), run.test_split(method)))
+    edits = sum(facts[split] for split in run.splits_of(method))
+    sampled = 0 if joint else min(test, run.perplexity.edits)
+    looked_at = min(test, run.decomposition.facts or test)
     counts = {
-        "edits": costs.edited(shape, layer, texts, train + test + ood, editing),
-        "mask": len(settings["mask_seeds"]) * costs.masked(shape, layer, texts, train, mask),
-        "reversal": costs.scored(shape, layer, texts, train + test + ood, costs.STATES)
-        + costs.scored(shape, layer, texts, test * settings["neighborhood_prompts"], costs.STATES, "neighbour"),
-        "perplexity": costs.perplexity(shape, layer, windows["tokens"], costs.STATES + costs.VARYING * max(sampled - 1, 0)),
+        "edits": costs.edited(shape, layer, texts, edits, editing),
+        "mask": len(run.mask_seeds) * costs.masked(shape, layer, texts, train, run.mask_settings(model, method)),
+        "reversal": costs.scored(shape, layer, texts, edits, costs.STATES)
+        + costs.scored(shape, layer, texts, test * run.neighborhood_prompts, costs.STATES, "neighbour"),
+        "perplexity": costs.perplexity(shape, layer, run.perplexity.tokens, costs.STATES + costs.VARYING * max(sampled - 1, 0)),
         # in each of three states every block once, and a projection of its parts
         "looks": 9 * shape.through(shape.n_layers, looked_at * texts["prompt"]) + costs.patched(shape, layer, texts, looked_at),
     }
     if not joint:
         counts["blocking"] = costs.edited(shape, layer, texts, test, editing) + costs.scored(shape, layer, texts, test, 4)
-        if windows["worst"]:
-            counts["perplexity"] += collapse_operations(shape, layer, windows, test)
-        pruned = len(settings["pruning"]["shares"]) * PRUNED_STATES
-        counts["pruning"] = costs.scored(shape, layer, texts, min(test, settings["pruning"]["facts"]), pruned) if pruned else 0.0
+        counts["pruning"] = 0.0
+    if run.has_collapse(method):
+        counts["perplexity"] += collapse_operations(shape, layer, run.perplexity, test)
+    if run.has_pruning(method):
+        states = len(run.pruning.shares) * PRUNED_STATES
+        counts["pruning"] = costs.scored(shape, layer, texts, min(test, run.pruning.facts), states)
     return counts
 
 
-def collapse_operations(shape: costs.Shape, layer: int, windows: dict, edits: int) -> float:
-    """Operations of table 6. windows: the settings of perplexity."""
-    tokens, searched, worst = windows["tokens"], min(windows["tokens"], windows["search_tokens"]), min(windows["worst"], edits)
+def collapse_operations(shape: costs.Shape, layer: int, perplexity: Perplexity, edits: int) -> float:
+    """Operations of table 6."""
+    tokens, worst = perplexity.tokens, min(perplexity.worst, edits)
+    searched = min(tokens, perplexity.search_tokens)
     again = min(CANDIDATES * worst, edits) if searched < tokens else 0
     whole = costs.perplexity(shape, layer, tokens, 1 + again + worst)
     return whole + costs.perplexity(shape, layer, searched, edits)
 
 
-def shared_operations(settings: dict, model: str) -> dict[str, Counter]:
+def shared_operations(run: Run, model: str) -> dict[str, Counter]:
     """Operations of what all methods share on a model, by the type in which they are done."""
-    own, facts = settings["model_settings"][model], sum(facts_of(settings).values())
-    shape, texts, tokens = shape_of(model, own), costs.TEXTS[settings["facts"]["dataset"]], settings["statistics"]["tokens"]
-    measured, dtype = moments_of(settings, model), own["dtype"]
+    own, facts = run.models[model], sum(facts_of(run).values())
+    shape, texts, tokens = shape_of(model, own), costs.TEXTS[run.facts.dataset], run.statistics.tokens
+    measured, dtype = moments_of(run, model), own.dtype
     products = Counter({EXACT.get(dtype, dtype): sum(costs.outer_products(shape, len(layers), tokens) for layers in measured)})
     return {
         "knowledge": Counter({dtype: costs.scored(shape, shape.n_layers - 1, texts, facts, 1)}),
@@ -119,44 +113,40 @@ def shared_operations(settings: dict, model: str) -> dict[str, Counter]:
     }
 
 
-def moments_of(settings: dict, model: str) -> list[tuple[int, ...]]:
+def moments_of(run: Run, model: str) -> list[tuple[int, ...]]:
     """Layers whose second moments are measured on a model, those together that one pass serves."""
-    editing, entries = settings["model_settings"][model]["editing"], settings["method_entries"]
-    layers = {tuple(moment_layers(entries[name], editing[name])) for name in (*settings["methods"], *settings["compare"])}
-    return sorted(layers - {()})
+    needed = {tuple(run.moment_layers(method, model)) for method in (*run.methods, *run.compare)}
+    return sorted(needed - {()})
 
 
-def disk(settings: dict, model: str, method: str) -> dict[str, float]:
+def disk(run: Run, model: str, method: str) -> dict[str, float]:
     """Bytes that each stage leaves behind."""
-    own = settings["model_settings"][model]
-    shape, editing = shape_of(model, own), own["editing"][method]
-    joint = settings["method_entries"][method]["together"]
-    edits = sum(count for split, count in facts_of(settings).items() if split.startswith("memit") == joint)
-    factors = FLOAT32 * (shape.d_model + shape.d_mlp) * len(editing.get("layers", [0]))
-    return {"edits": edits * factors, "mask": len(settings["mask_seeds"]) * 2 * FLOAT32 * shape.d_model * shape.d_mlp}
+    shape, facts = shape_of(model, run.models[model]), facts_of(run)
+    edits = sum(facts[split] for split in run.splits_of(method))
+    factors = FLOAT32 * (shape.d_model + shape.d_mlp) * len(run.edited_layers(method, model))
+    return {"edits": edits * factors, "mask": len(run.mask_seeds) * 2 * FLOAT32 * shape.d_model * shape.d_mlp}
 
 
-def plan(settings: dict, device: dict) -> pd.DataFrame:
+def plan(run: Run, device: dict) -> pd.DataFrame:
     """A row a model, method and stage, with the columns of `Stage`. device: an entry of config/devices.yaml."""
     rows = []
-    windows = {**settings["perplexity"], "perplexity": settings["perplexity"]["window"]}
-    for name, own in settings["model_settings"].items():
-        network, facts = meta_model(own), facts_of(settings)
-        rate = {dtype: peak * device["achieved"] for dtype, peak in device["peak"].items()}
+    rate = {dtype: peak * device["achieved"] for dtype, peak in device["peak"].items()}
+    for name, own in run.models.items():
+        shape_of(name, own)  # raises where there is none
+        network = meta_model(own)
         tops: dict[str, int] = {}
-        for method in settings["methods"]:
-            joint = facts.get("memit_train", 0) if settings["method_entries"][method]["together"] else 0
-            batch, dataset = own["mask"]["batch_tokens"], settings["facts"]["dataset"]
-            counted = operations(settings, name, method)
-            tops = peaks(own, own["editing"][method], batch, windows, joint, dataset)
-            precision = {"edits": own["editing"][method].get("precision", "float32"), "mask": own["mask"]["precision"]}
-            precision["blocking"], left = precision["edits"], disk(settings, name, method)
+        for method in run.methods:
+            editing, joint = run.editing_of(method, name), facts_of(run).get("joint_train", 0) if run.joint(method) else 0
+            counted, left = operations(run, name, method), disk(run, name, method)
+            tops = peaks(own, editing, own.mask.batch_tokens, run.perplexity, joint, run.facts.dataset)
+            precision = {"edits": editing.get("precision", "float32"), "mask": own.mask.precision}
+            precision["blocking"] = precision["edits"]
             for stage, count in counted.items():
-                seconds = count / rate[lower(own["dtype"], precision.get(stage))]
+                seconds = count / rate[lower(own.dtype, precision.get(stage))]
                 rows.append(Stage(name, method, stage, count, seconds, tops[SAME_PEAK.get(stage, stage)], left.get(stage, 0)))
-        passes, statistics = moments_of(settings, name), settings["statistics"]["batch_tokens"]
-        tops["moments"] = max((moments_peak(network, len(layers), statistics) for layers in passes), default=0)
-        for stage, parts in shared_operations(settings, name).items():
+        passes = moments_of(run, name)
+        tops["moments"] = max((moments_peak(network, len(layers), run.statistics.batch_tokens) for layers in passes), default=0)
+        for stage, parts in shared_operations(run, name).items():
             kept = FLOAT32 * network.d_mlp**2 * sum(map(len, passes)) if stage == "moments" else 0
             seconds = sum(count / rate[dtype] for dtype, count in parts.items())
             rows.append(Stage(name, "", stage, parts.total(), seconds, tops[SAME_PEAK.get(stage, stage)], kept))

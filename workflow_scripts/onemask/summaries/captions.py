@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from onemask.summaries.measures import LABELS
+
 
 def _cases(table: pd.DataFrame) -> str:
     return f"{table['case_id'].nunique()} test facts"
@@ -48,16 +50,23 @@ def table_caption(title: str, table: pd.DataFrame) -> str:
     # what is measured once, without an edit, has n = 1
     sizes = counted[counted["n"] > 1].groupby("split", sort=False)["n"].agg(["min", "max"])
     parts = [f"{row.Index}: n = {row.min}" + f" to {row.max}" * (row.min < row.max) for row in sizes.itertuples()]
-    models, methods, seeds = (", ".join(map(str, table[key].unique())) for key in ("model", "method", "seed"))
-    sample = "; ".join([f"Model {models}", f"method {methods.upper()}", f"seed {seeds}", *[", ".join(parts)] * bool(parts)]) + "."
+    models, methods, seeds = (", ".join(filter(None, map(str, table[key].unique()))) for key in ("model", "method", "seed"))
+    of_methods, of_splits = [f"method {methods.upper()}"] * bool(methods), [", ".join(parts)] * bool(parts)
+    sample = "; ".join([f"Model {models}", *of_methods, f"seed {seeds}", *of_splits]) + "."
     spread = " Several seeds: mean ± standard deviation over them." if table["seed"].nunique() > 1 else ""
     brackets = "Brackets: 95% bootstrap intervals over facts, stratified by relation (perplexity: over edits)."
     return f"{title}. {sample} {brackets}{spread}{_degenerate(table)}\n"
 
 
+def _mask(row) -> str:
+    """A mask in words."""
+    parts = (row.state, row.parametrisation, "" if pd.isna(row.share) else f"{row.share:g}", row.trained_on)
+    return " ".join(filter(None, parts))
+
+
 def _degenerate(table: pd.DataFrame) -> str:
     """A warning where a trained mask removes nothing or everything."""
-    found = table[(table["metric"] == "pruned") & table["value"].isin([0.0, 1.0]) & (table["mask"] != "layer_zeroed")]
-    found = found.drop_duplicates(["model", "seed", "mask"])
-    names = [f"{row.mask} of {row.model}, seed {row.seed} ({row.value:.0%})" for row in found.itertuples()]
+    found = table[(table["metric"] == "pruned") & table["value"].isin([0.0, 1.0]) & (table["state"] != "layer_zeroed")]
+    found = found.drop_duplicates(["model", "seed", "state", *LABELS])
+    names = [f"{_mask(row)} of {row.model}, seed {row.seed} ({row.value:.0%})" for row in found.itertuples()]
     return f" **Warning: masks that prune nothing or everything: {'; '.join(names)}; choose another gamma.**" if names else ""

@@ -7,6 +7,7 @@ them fails significantly; else inconclusive. Significance is of bootstrap p-valu
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ FEW = 5  # strata of fewer facts are resampled as one: a fact alone would never 
 ROUNDING = 1e-5  # relative: a share is of whole weights and may exceed its bound by one
 VERDICTS = ["supported", "not supported", "inconclusive"]
 SELECTS = ("quantity", "split", "state")
+LABELS = {"token": "", "parametrisation": "", "share": None}  # what else may say which state, and what is meant unsaid
 BOUNDS = {"at_least": (1, ">="), "above": (1, ">"), "at_most": (-1, "<="), "below": (-1, "<")}
 UNJUDGED = {"value": math.nan, "ci_low": math.nan, "ci_high": math.nan, "control_value": math.nan, "n": 0, "exact": False}
 
@@ -30,12 +32,16 @@ def _bound(claim: dict) -> tuple[int, str, float]:
     return *BOUNDS[kind], claim[kind]
 
 
-def _select(table: pd.DataFrame, where: Mapping[str, str]) -> pd.Series:
+def _select(table: pd.DataFrame, where: Mapping[str, Any]) -> pd.Series:
     """One quantity by case_id in a split and state; empty where the run did not measure it."""
     if where["quantity"] not in table:
         raise OnemaskError(f"a quantity out of {', '.join(table)}", where["quantity"], "Correct the claim in config/claims.yaml.")
     for key in ("split", "state"):
         table = table[table[key] == where[key]]
+    for key, unsaid in LABELS.items():
+        if key in table:
+            label = where.get(key, unsaid)
+            table = table[table[key].isna() if label is None else table[key] == label]
     return table.set_index("case_id")[where["quantity"]].astype(float)
 
 
@@ -44,7 +50,7 @@ def _terms(claim: dict, table: pd.DataFrame) -> dict[str, pd.Series]:
 
     minus and over name what differs from the value's quantity, split and state.
     """
-    where = {key: claim[key] for key in SELECTS}
+    where = {key: claim[key] for key in (*SELECTS, *LABELS) if key in claim}
     found = {"value": _select(table, where)}
     if "minus" in claim:
         found["minus"] = _select(table, where | claim["minus"])
@@ -158,7 +164,7 @@ def _premise_fails(claim: dict, table: pd.DataFrame) -> bool:
     """Has the run not what the claim is about, by the point estimate of its premise?"""
     if "premise" not in claim:
         return False
-    premise = {key: claim[key] for key in SELECTS} | claim["premise"]
+    premise = {key: claim[key] for key in (*SELECTS, *LABELS) if key in claim} | claim["premise"]
     terms = _joined(_terms(premise, table))
     (margin,), _ = _margins(premise, terms, np.ones((1, len(terms))))
     return not margin.holds[0]
@@ -212,7 +218,7 @@ def evaluate(claim: dict, table: pd.DataFrame, seed: int, resamples: int = RESAM
 def _control_name(claim: dict) -> str:
     """What the control has in the claim's place, in words."""
     control = claim.get("control", {})
-    parts = [str(value) for key, value in control.items() if key in SELECTS]
+    parts = [str(value) for key, value in control.items() if key in (*SELECTS, *LABELS)]
     parts += [f"minus {value}" for value in control.get("minus", {}).values()]
     return ", ".join(parts)
 

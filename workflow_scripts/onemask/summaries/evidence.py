@@ -9,12 +9,14 @@ import pandas as pd
 
 from onemask.masking.masks import Mask, random_mask, structure
 from onemask.masking.names import MAIN
+from onemask.summaries.measures import LABELS
 from onemask.summaries.mechanism import LOOKS, NEW_LOOKS, PATCHED, contribution, most_pruned, of_look, patched
 
 
 def reversal(table: pd.DataFrame, split: str) -> pd.DataFrame:
-    """From a `reversal` table; p_true and p_new are of first tokens."""
-    return table[["case_id", "relation_id", "state", "kl"]].assign(
+    """From a `reversal` or `pruning` table; p_true and p_new are of first tokens."""
+    labels = [name for name in LABELS if name in table]
+    return table[["case_id", "relation_id", "state", *labels, "kl"]].assign(
         split=split,
         rsr=table["logp_true"] > table["logp_new"],
         success=table["logp_new"] > table["logp_true"],
@@ -22,6 +24,11 @@ def reversal(table: pd.DataFrame, split: str) -> pd.DataFrame:
         p_true=np.exp(table["logp_true_first"]),
         p_new=np.exp(table["logp_new_first"]),
     )
+
+
+def beside(reversal: pd.DataFrame, pruned: pd.DataFrame) -> pd.DataFrame:
+    """Test facts pruned without training, and what they are read beside: the run's mask, whose rows have no criterion."""
+    return pd.concat([reversal[reversal["split"] == "test"].assign(parametrisation="", share=np.nan), pruned])
 
 
 def edits(table: pd.DataFrame) -> pd.DataFrame:
@@ -34,34 +41,37 @@ def edits(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def blocking(table: pd.DataFrame) -> pd.DataFrame:
-    """From a `blocking` table; the state is the condition, token_accuracy 1 where every token is predicted."""
-    frame = table[["case_id", "relation_id", "success"]]
-    return frame.assign(split="test", state=table["condition"], token_accuracy=table["token_accuracy"] == 1)
+    """From a `blocking` table; token_accuracy is 1 where every token is predicted."""
+    frame = table[["case_id", "relation_id", "state", "success"]]
+    return frame.assign(split="test", token_accuracy=table["token_accuracy"] == 1)
 
 
 def decomposition(table: pd.DataFrame, relations: pd.Series, layers: list[int]) -> pd.DataFrame:
     """From a `decomposition` table: what the later layers add, and how far from the original model's path they add it.
 
-    The state is a look of `mechanism_measures`. {mlp,attention}_distance: sum over later layers of the absolute difference
-    to the original, by the sum of the original's absolute contributions over these layers and both components.
+    token: whose logit, "true" (o) or "new" (o*). {mlp,attention}_distance: sum over later layers of the absolute difference to
+    the original's contributions to o, by the sum of their absolute values over these layers and both components.
     """
-    later = range(layers[-1] + 1, int(table["layer"].max()))
-    looks = LOOKS | NEW_LOOKS
-    parts = {component: {look: _by_layer(table, look, component, later) for look in looks} for component in ("mlp", "attention")}
-    size = sum(part["original"].abs().sum(axis=1) for part in parts.values())
+    later, components = range(layers[-1] + 1, int(table["layer"].max())), ("mlp", "attention")
+    parts = {
+        component: {look: _by_layer(table, *look, component, later) for look in (*LOOKS, *NEW_LOOKS)} for component in components
+    }
+    original = ("original", "true")
+    size = sum(part[original].abs().sum(axis=1) for part in parts.values())
     frames = []
-    for look in looks:
+    for state, token in (*LOOKS, *NEW_LOOKS):
+        look = (state, token)
         columns = {f"{name}_later": part[look].sum(axis=1) for name, part in parts.items()}
-        columns |= {f"{name}_distance": (part[look] - part["original"]).abs().sum(axis=1) / size for name, part in parts.items()}
-        columns["mlp_edited"] = contribution(table, look, "mlp", layers)
-        frames.append(pd.DataFrame(columns).assign(state=look))
-    found = pd.concat(frames).rename_axis("case_id").reset_index()
-    return found.assign(relation_id=found["case_id"].map(relations), split="test")
+        columns |= {f"{name}_distance": (part[look] - part[original]).abs().sum(axis=1) / size for name, part in parts.items()}
+        columns["mlp_edited"] = contribution(table, state, token, "mlp", layers)
+        frames.append(pd.DataFrame(columns).assign(state=state, token=token))
+    rows = pd.concat(frames).rename_axis("case_id").reset_index()
+    return rows.assign(relation_id=rows["case_id"].map(relations), split="test")
 
 
-def _by_layer(table: pd.DataFrame, look: str, component: str, layers: range) -> pd.DataFrame:
-    chosen = of_look(table, look, component)
-    return chosen[chosen["layer"].isin(layers)].pivot(index="case_id", columns="layer", values="exact")
+def _by_layer(table: pd.DataFrame, state: str, token: str, component: str, layers: range) -> pd.DataFrame:
+    rows = of_look(table, state, token, component)
+    return rows[rows["layer"].isin(layers)].pivot(index="case_id", columns="layer", values="exact")
 
 
 def attention(table: pd.DataFrame, layers: list[int]) -> pd.DataFrame:
@@ -72,9 +82,9 @@ def attention(table: pd.DataFrame, layers: list[int]) -> pd.DataFrame:
 
 
 def patching(table: pd.DataFrame) -> pd.DataFrame:
-    """From a `patching` table: every later layer's component replaced; the state is the component, or "none"."""
+    """From a `patching` table: every later layer's component replaced, or none (state "edited")."""
     columns = ["case_id", "relation_id", "top1", "rsr"]
-    frames = [patched(table, component)[columns].assign(split="test", state=component) for component in PATCHED]
+    frames = [patched(table, component)[columns].assign(split="test", state=state) for state, component in PATCHED.items()]
     return pd.concat(frames, ignore_index=True)
 
 
@@ -86,12 +96,12 @@ def perplexity(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def update_magnitude(table: pd.DataFrame) -> pd.DataFrame:
-    """From an `update_magnitude` table; the state is "all" places or the "pruned" ones."""
+    """From an `update_magnitude` table: at all places (state "edited") and at those that the mask prunes ("shared")."""
     frames = [
         table[["case_id", "relation_id"]].assign(
-            split="test", state=state, norm=table[f"norm_{state}"], mean=table[f"mean_{state}"], high_magnitude=share
+            split="test", state=state, norm=table[f"norm_{places}"], mean=table[f"mean_{places}"], high_magnitude=share
         )
-        for state, share in (("all", np.nan), ("pruned", table["high_magnitude"]))
+        for state, places, share in (("edited", "all", np.nan), (MAIN, "pruned", table["high_magnitude"]))
     ]
     return pd.concat(frames, ignore_index=True)
 

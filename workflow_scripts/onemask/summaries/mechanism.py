@@ -1,17 +1,19 @@
 """From looks into the model and the mask to rows of the `measures` table."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from onemask.masking.names import MAIN
-from onemask.summaries.measures import MASK_OF_STATE, measure, relation_by_case, single
+from onemask.summaries.measures import measure, relation_by_case, single
 
 TOP = 5  # output dimensions that the paper names; heads too
 
-# name of each look in the column `mask`: whose logit, in which state
-LOOKS = {"original": ("original", "true"), "none": ("edited", "new"), "edited_true": ("edited", "true"), MAIN: ("shared", "true")}
-PATCHED = ("none", "attention", "mlp", "both")
-NEW_LOOKS = {"original_new": ("original", "new"), "shared_new": ("shared", "new")}  # the new object where it is not the answer
+# whose logit (o: "true", o*: "new") is looked at in which state
+LOOKS = (("original", "true"), ("edited", "new"), ("edited", "true"), (MAIN, "true"))
+NEW_LOOKS = (("original", "new"), (MAIN, "new"))  # the new object where it is not the answer
+PATCHED = {"edited": "none", "patched_attention": "attention", "patched_mlp": "mlp", "patched_both": "both"}  # state -> component
 
 
 def contributions(table: pd.DataFrame, as_released: bool) -> pd.DataFrame:
@@ -22,63 +24,61 @@ def contributions(table: pd.DataFrame, as_released: bool) -> pd.DataFrame:
     return table.assign(exact=table["unfolded"].where(inner, 0.0))
 
 
-def of_look(table: pd.DataFrame, look: str, component: str) -> pd.DataFrame:
-    """Rows of one component and look of a `decomposition` table."""
-    state, token = (LOOKS | NEW_LOOKS)[look]
+def of_look(table: pd.DataFrame, state: str, token: str, component: str) -> pd.DataFrame:
+    """Rows of one component, state and object of a `decomposition` table."""
     return table[(table["state"] == state) & (table["token"] == token) & (table["component"] == component)]
 
 
-def contribution(table: pd.DataFrame, look: str, component: str, layers: range | list[int]) -> pd.Series:
+def contribution(table: pd.DataFrame, state: str, token: str, component: str, layers: range | list[int]) -> pd.Series:
     """Sum over some layers of a component's exact contributions in logits, by case_id. table: `decomposition`."""
-    chosen = of_look(table, look, component)
-    return chosen[chosen["layer"].isin(layers)].groupby("case_id")["exact"].sum()
+    rows = of_look(table, state, token, component)
+    return rows[rows["layer"].isin(layers)].groupby("case_id")["exact"].sum()
 
 
 def decomposition_measures(
-    table: pd.DataFrame, relations: pd.Series, layers: list[int], split: str, seed: int, **key: str
+    table: pd.DataFrame, relations: pd.Series, layers: list[int], split: str, seed: int, **key: Any
 ) -> list[dict]:
-    """Contributions in logits: MLP of the edited layers, MLP and attention of all later ones.
+    """Contributions in logits: MLP of the edited layers, MLP and attention of all later ones; `item` says whose logit.
 
-    relations: relation_id by case_id. layers: the edited ones. "edited_true" is the original fact in the edited model.
+    relations: relation_id by case_id. layers: the edited ones.
     """
     later = range(layers[-1] + 1, int(table["layer"].max()))  # the last is the norm's bias
     parts = {"mlp_edited": ("mlp", layers), "mlp_later": ("mlp", later), "attention_later": ("attention", later)}
-    rows, edited = [], {}
+    rows, means = [], {}
     for metric, (component, at) in parts.items():
-        for look in LOOKS:
-            values = contribution(table, look, component, at)
-            rows += measure(metric, values, relations[values.index], seed, **key, mask=look, split=split)[:1]
-            edited[metric, look] = values.mean()
-    ratio = edited["mlp_edited", "none"] / edited["mlp_edited", "original"]
-    return [*rows, single("mlp_edited_ratio", ratio, relations.size, seed, **key, mask="none", split=split)]
+        for state, token in LOOKS:
+            values = contribution(table, state, token, component, at)
+            rows += measure(metric, values, relations[values.index], seed, **key, state=state, item=token, split=split)[:1]
+            means[metric, state, token] = values.mean()
+    ratio = means["mlp_edited", "edited", "new"] / means["mlp_edited", "original", "true"]
+    return [*rows, single("mlp_edited_ratio", ratio, relations.size, seed, **key, state="edited", split=split)]
 
 
-def attention_measures(table: pd.DataFrame, layers: list[int], split: str, seed: int, **key: str) -> list[dict]:
+def attention_measures(table: pd.DataFrame, layers: list[int], split: str, seed: int, **key: Any) -> list[dict]:
     """Mean over heads and layers behind the edited ones of the last position's attention to the subject's last token."""
     later = table[table["layer"] > layers[-1]]
     rows = []
     for state, part in later.groupby("state", sort=False):
         by_fact = part.groupby("case_id").agg({"relation_id": "first", "weight": "mean"})
-        where = {**key, "mask": MASK_OF_STATE.get(state, state), "split": split}
+        where = {**key, "state": state, "split": split}
         rows += measure("subject_attention", by_fact["weight"], by_fact["relation_id"], seed, **where)[:1]
     return rows
 
 
-def head_measures(table: pd.DataFrame, split: str, seed: int, **key: str) -> list[dict]:
+def head_measures(table: pd.DataFrame, split: str, seed: int, **key: Any) -> list[dict]:
     """The heads whose attention weight on the subject's last token the edit raises most, and how the mask leaves them.
 
-    Gains over the original model's weight; `relation` names layer and head, as "head 23.5".
+    Gains over the original model's weight; `layer` and `item` say which head.
     """
     wide = table.pivot(index=["layer", "head", "case_id"], columns="state", values="weight")
-    gains = {"none": wide["edited"] - wide["original"], MAIN: wide[MAIN] - wide["original"]}
-    top = gains["none"].groupby(["layer", "head"]).mean().sort_values(ascending=False, kind="stable").index[:TOP]
+    gains = {"edited": wide["edited"] - wide["original"], MAIN: wide[MAIN] - wide["original"]}
+    top = gains["edited"].groupby(["layer", "head"]).mean().sort_values(ascending=False, kind="stable").index[:TOP]
     relations = relation_by_case(table)
     rows = []
     for layer, head in top:
-        for mask, gain in gains.items():
-            values = gain.loc[layer, head]
-            (row,) = measure("head_gain", values, relations[values.index], seed, **key, mask=mask, split=split)[:1]
-            rows.append(row | {"relation": f"head {layer}.{head}"})
+        for state, gain in gains.items():
+            values, where = gain.loc[layer, head], {**key, "layer": int(layer), "item": str(head), "state": state, "split": split}
+            rows += measure("head_gain", values, relations[values.index], seed, **where)[:1]
     return rows
 
 
@@ -94,12 +94,11 @@ def patched(table: pd.DataFrame, component: str) -> pd.DataFrame:
     return part.assign(rsr=part["logp_true_first"] > part["logp_new_first"])
 
 
-def patching_measures(table: pd.DataFrame, split: str, seed: int, **key: str) -> list[dict]:
-    """RSR (first token) and Top-1 of the edited model with the original's outputs in later layers, as mask "patched_mlp" etc."""
+def patching_measures(table: pd.DataFrame, split: str, seed: int, **key: Any) -> list[dict]:
+    """RSR (first token) and Top-1 of the edited model, and of it with the original's outputs in later layers."""
     rows = []
-    for component in PATCHED:
-        part = patched(table, component)
-        where = {**key, "mask": "none" if component == "none" else f"patched_{component}", "split": split}
+    for state, component in PATCHED.items():
+        part, where = patched(table, component), {**key, "state": state, "split": split}
         rows += measure("patched_rsr", part["rsr"], part["relation_id"], seed, **where)[:1]
         rows += measure("patched_top1", part["top1"], part["relation_id"], seed, **where)[:1]
     return rows
@@ -110,33 +109,33 @@ def most_pruned(structure: pd.DataFrame) -> pd.DataFrame:
     return structure.sort_values(["pruned", "dimension"], ascending=False).head(TOP)
 
 
-def structure_measures(structure: pd.DataFrame, layers: list[int], seed: int, **key: str) -> list[dict]:
+def structure_measures(structure: pd.DataFrame, layers: list[int], seed: int, **key: Any) -> list[dict]:
     """Figure 12 in numbers: pruned share of the five most pruned output dimensions, and the least of them.
 
     Beside them the share of the weights of all edited layers, of which the mask covers one.
     """
-    where = {**key, "mask": MAIN, "split": "all"}
+    where = {**key, "state": MAIN, "split": "all"}
     top = most_pruned(structure)
     rows = [single("output_dimensions", len(structure), len(structure), seed, **where)]
     rows.append(single("pruned_of_edited", structure["pruned"].mean() / len(layers), 1, seed, **where))
     rows.append(single("top5_pruned", top["pruned"].min(), len(top), seed, **where))
     for row in top.itertuples():
-        rows.append(single("dimension_pruned", row.pruned, 1, seed, f"dimension {row.dimension}", **where))
+        rows.append(single("dimension_pruned", row.pruned, 1, seed, item=str(row.dimension), **where))
     return rows
 
 
-def magnitude_measures(table: pd.DataFrame, split: str, seed: int, **key: str) -> list[dict]:
-    """Table 8: size of the updates at all places (mask "none") and at those that the mask prunes, means over edits."""
+def magnitude_measures(table: pd.DataFrame, split: str, seed: int, **key: Any) -> list[dict]:
+    """Table 8: size of the updates, means over edits: at all places (state "edited"), and where the mask prunes ("shared")."""
     columns = {
-        ("update_norm", "none"): table["norm_all"],
+        ("update_norm", "edited"): table["norm_all"],
         ("update_norm", MAIN): table["norm_pruned"],
-        ("update_mean", "none"): table["mean_all"],
+        ("update_mean", "edited"): table["mean_all"],
         ("update_mean", MAIN): table["mean_pruned"],
         ("high_magnitude", MAIN): table["high_magnitude"],
     }
     rows = []
-    for (metric, mask), values in columns.items():
-        where = {**key, "mask": mask, "split": split}
+    for (metric, state), values in columns.items():
+        where = {**key, "state": state, "split": split}
         if len(values) == 1:
             rows.append(single(metric, values.iloc[0], 1, seed, **where))
         else:
@@ -144,25 +143,27 @@ def magnitude_measures(table: pd.DataFrame, split: str, seed: int, **key: str) -
     return rows
 
 
-def collapse_measures(table: pd.DataFrame, split: str, seed: int, **key: str) -> list[dict]:
-    """Table 6: perplexity of the edits where it is worst, edited and under the mask, largest first; `relation` names the case."""
+def collapse_measures(table: pd.DataFrame, split: str, seed: int, **key: Any) -> list[dict]:
+    """Table 6: perplexity of the edits where it is worst, edited and under the mask, largest first; `item` is the case."""
     by_state = {state: part.set_index("case_id")["nll"] for state, part in table.groupby("state")}
     masked = by_state[MAIN]
     worst = by_state["edited"][masked.index].sort_values(ascending=False).index
-    rows = [single("perplexity_original", np.exp(by_state["original"].iloc[0]), 1, seed, mask="original", split=split, **key)]
+    rows = [single("perplexity_original", np.exp(by_state["original"].iloc[0]), 1, seed, state="original", split=split, **key)]
     for case in worst:
-        for metric, mask, values in (("perplexity_edited", "none", by_state["edited"]), ("perplexity_pruned", MAIN, masked)):
-            rows.append(single(metric, np.exp(values[case]), 1, seed, f"case {case}", mask=mask, split=split, **key))
+        for metric, state, values in (("perplexity_edited", "edited", by_state["edited"]), ("perplexity_pruned", MAIN, masked)):
+            rows.append(single(metric, np.exp(values[case]), 1, seed, item=str(case), state=state, split=split, **key))
     return rows
 
 
-def reached(table: pd.DataFrame, rate: float, split: str, seed: int, **key: str) -> list[dict]:
+def reached(table: pd.DataFrame, rate: float, split: str, seed: int, **key: Any) -> list[dict]:
     """Figure 14 in numbers: the least pruned share at which RSR is at least `rate`, by criterion and fill (no row where never).
 
-    table: `measures` of rsr of masks as "update-zero-30".
+    table: `measures` of rsr by state, parametrisation and share.
     """
-    chosen = table[(table["metric"] == "rsr") & (table["relation"] == "all") & (table["value"] >= rate)]
-    names = chosen["mask"].str.extract(r"^(?P<kind>.+-(?:zero|original))-(?P<percent>[0-9.]+)$").dropna()
-    least = names["percent"].astype(float).groupby(names["kind"], sort=False).min()
-    facts = int(chosen["n"].max()) if len(chosen) else 0
-    return [single("share_for_rsr90", share / 100, facts, seed, mask=kind, split=split, **key) for kind, share in least.items()]
+    reaching = table[(table["metric"] == "rsr") & (table["relation"] == "all") & (table["value"] >= rate)]
+    facts = int(reaching["n"].max()) if len(reaching) else 0
+    least = reaching.groupby(["state", "parametrisation"], sort=False)["share"].min()
+    return [
+        single("share_for_rsr90", share, facts, seed, state=state, parametrisation=criterion, split=split, **key)
+        for (state, criterion), share in least.items()
+    ]

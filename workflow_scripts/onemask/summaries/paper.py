@@ -15,18 +15,20 @@ from onemask.summaries import tables
 from onemask.summaries.measures import KEY
 from onemask.summaries.schemas import PAPER_VS_OURS
 
-QUANTITY = ["method", "split", "mask", "relation", "metric"]  # what a figure is of, but for its model
-ENTRY = ["item", "model", *QUANTITY]  # what no two figures of the paper share
+QUANTITY = ["method", "split", "state", "parametrisation", "item", "relation", "metric"]  # what a figure is of, but for its model
+ENTRY = ["printed_in", "model", *QUANTITY]  # what no two figures of the paper share
 UNNAMED = ""  # the model of a figure of which the paper does not say whose it is
 WHOLE = (*tables.COUNTS, "output_dimensions")
 SHARES = ("pruned", "pruned_of_edited", "dimension_pruned", "top5_pruned", "high_magnitude")
 STATELESS = (*WHOLE, *SHARES, "p_value", "cohens_d", "mlp_edited_ratio", "gpu_hours")  # no state of the model need be said
+LOGITS = ("mlp_edited",)  # whose item, the object, its words say already
+ITEMS = {"dimension_pruned": "dimension", "perplexity_edited": "case", "perplexity_pruned": "case"}
 FORMATS = dict.fromkeys(WHOLE, ",.0f") | {"p_value": ".1e", "mlp_edited_ratio": ".1f", "gpu_hours": ".4g"}
 
 
 @dataclass(frozen=True)
 class Paper:
-    """What the paper prints. labels: by model. words: by metric or mask. values: a row a figure: ENTRY, paper, paper_spread."""
+    """What the paper prints. labels: by model. words: by metric or state. values: a row a figure: ENTRY, paper, paper_spread."""
 
     citation: str
     labels: dict[str, str]
@@ -52,8 +54,9 @@ def read(path: str | Path, schemas: Path = SHIPPED / "config" / "schemas") -> Pa
 
 
 def _averaged(measures: pd.DataFrame) -> pd.DataFrame:
-    """One row a model and quantity: the mean over mask seeds, with the interval where there is one seed."""
-    groups = measures.drop_duplicates(KEY).groupby(["model", *QUANTITY], sort=False)
+    """One row a model and quantity: the mean over mask seeds, with the interval where there is one seed; no study's masks."""
+    of_the_run = measures[["layer", "share", "training_edits"]].isna().all(axis=1) & (measures["trained_on"] == "")
+    groups = measures[of_the_run].drop_duplicates(KEY).groupby(["model", *QUANTITY], sort=False)
     found = groups.agg(ours=("value", "mean"), ci_low=("ci_low", "first"), ci_high=("ci_high", "first"), n=("n", "first"))
     found.loc[groups.size() > 1, ["ci_low", "ci_high"]] = math.nan
     return found.reset_index()
@@ -61,7 +64,7 @@ def _averaged(measures: pd.DataFrame) -> pd.DataFrame:
 
 def _of_settings(settings: dict[str, dict]) -> pd.DataFrame:
     """The numbers of each model's mask settings, keyed as the paper's are."""
-    where = {"method": "", "split": "all", "mask": "shared", "relation": "all"}
+    where = {"method": "", "split": "all", "state": "shared", "parametrisation": "", "item": "", "relation": "all"}
     rows = [
         {"model": model, **where, "metric": f"mask.{key}", "ours": float(value)}
         for model, chosen in settings.items()
@@ -79,7 +82,7 @@ def compare(values: pd.DataFrame, measures: pd.DataFrame, models: list[str], set
     """
     ours = pd.concat([_averaged(measures), _of_settings(settings)], ignore_index=True)
     ours = ours[ours["model"].isin(models)]
-    quantities = values[["item", *QUANTITY]].drop_duplicates()
+    quantities = values[["printed_in", *QUANTITY]].drop_duplicates()
     frame = pd.concat([values, quantities.merge(ours[["model", *QUANTITY]])]).drop_duplicates(ENTRY)
     frame = quantities.merge(frame).merge(ours, how="left", on=["model", *QUANTITY], validate="many_to_one")
     frame["difference"] = frame["ours"] - frame["paper"]
@@ -114,13 +117,18 @@ def _cells(row: pd.Series) -> dict[str, str]:
     return texts
 
 
-def _in_words(metric: str, mask: str, relation: str, words: dict[str, str]) -> str:
+def _in_words(quantity: dict[str, str], words: dict[str, str]) -> str:
     """A quantity as people say it."""
+    metric, state = quantity["metric"], quantity["state"]
     if metric.startswith("mask."):
         return f"setting {metric.removeprefix('mask.')}"
-    name, state = words.get(metric, metric.replace("_", " ")), words.get(mask, mask)
-    stated = name if metric in STATELESS else words.get(f"{metric}.{mask}", f"{name}, {state}")
-    return stated if relation == "all" else f"{stated}, {relation}"
+    name, model = words.get(metric, metric.replace("_", " ")), words.get(state, state)
+    criterion = quantity["parametrisation"]
+    of = words.get(criterion, criterion) or model
+    stated = name if metric in STATELESS else words.get(f"{metric}.{state}", f"{name}, {of}")
+    item = "" if metric in LOGITS else f"{ITEMS.get(metric, '')} {quantity['item']}".strip()
+    parts = [stated, item, "" if quantity["relation"] == "all" else quantity["relation"]]
+    return ", ".join(part for part in parts if part)
 
 
 def _named(models: list[str], labels: dict[str, str]) -> dict[str, str]:
@@ -138,10 +146,11 @@ def wide(table: pd.DataFrame, models: list[str], labels: dict[str, str], words: 
     of_paper = list(table.loc[table["paper"].notna(), "model"].unique())
     named = _named([*of_paper, *models], labels)
     lines = []
-    for (item, method, split, *rest), part in table.groupby(["item", *QUANTITY], sort=False):
-        mask, relation, metric = rest
-        title = re.sub(r"(?<=[a-z])(?=\d)", " ", item).replace("_", ", ").capitalize()
-        line = {"item": title, "quantity": _in_words(metric, mask, relation, words), "method": method, "split": split}
+    for (place, *key), part in table.groupby(["printed_in", *QUANTITY], sort=False):
+        quantity = dict(zip(QUANTITY, key, strict=True))
+        title = re.sub(r"(?<=[a-z])(?=\d)", " ", place).replace("_", ", ").capitalize()
+        line = {"printed in": title, "quantity": _in_words(quantity, words)}
+        line |= {name: quantity[name] for name in ("method", "split")}
         rows = {row["model"]: _cells(row) for _, row in part.iterrows()}
         for model, label in named.items():
             sides = ["paper"] * (model in of_paper) + ["ours"] * (model in models)

@@ -2,21 +2,30 @@
 
 from onemask.io.schema import FLAG, INTEGER, REAL, TEXT, Schema
 
-# one row: a measured value; every table for readers is made of these
+# one row: a measured value; every table for readers is made of these. Null or "" where a column says nothing: layer (of the study
+# of layers, or of a head), parametrisation and share (of a study's mask), training_edits (of a mask of fewer), trained_on (the
+# method whose edits the mask saw, where it is another), item (what else the value is of: a head, an output dimension, a case, the
+# object whose logit it is)
 MEASURES = Schema(
     "measures",
     (
         ("model", TEXT),
         ("method", TEXT),
-        ("mask", TEXT),
+        ("layer", INTEGER),
         ("split", TEXT),
         ("seed", INTEGER),
+        ("state", TEXT),
+        ("parametrisation", TEXT),
+        ("share", REAL),
+        ("training_edits", INTEGER),
+        ("trained_on", TEXT),
+        ("item", TEXT),
+        ("relation", TEXT),
         ("metric", TEXT),
         ("value", REAL),
         ("ci_low", REAL),
         ("ci_high", REAL),
         ("n", INTEGER),
-        ("relation", TEXT),
     ),
 )
 
@@ -51,11 +60,13 @@ CLAIMS = Schema(
 PAPER_VS_OURS = Schema(
     "paper_vs_ours",
     (
-        ("item", TEXT),
+        ("printed_in", TEXT),
         ("model", TEXT),
         ("method", TEXT),
         ("split", TEXT),
-        ("mask", TEXT),
+        ("state", TEXT),
+        ("parametrisation", TEXT),
+        ("item", TEXT),
         ("relation", TEXT),
         ("metric", TEXT),
         ("paper", REAL),

@@ -1,16 +1,19 @@
 """What several masks say together: relations left out in turn, and the layers compared."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from onemask.masking.names import MAIN
 from onemask.summaries.measures import RESAMPLES, relation_by_case, single
 
 
 def left_out(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """One `reversal` table of the folds' facts, each under the mask that saw none of its relation, as state "left_out"."""
-    folds = [table[~table["state"].isin(["original", "edited"])] for table in tables]
-    return pd.concat(folds, ignore_index=True).assign(state="left_out")
+    """One `reversal` table of the folds' facts, each under the mask that saw none of its relation (state "left_out")."""
+    return pd.concat([table[table["state"] == "left_out"] for table in tables], ignore_index=True)
 
 
 def _resampled_rates(by_layer: pd.DataFrame, strata: np.ndarray, seed: int) -> np.ndarray:
@@ -22,15 +25,17 @@ def _resampled_rates(by_layer: pd.DataFrame, strata: np.ndarray, seed: int) -> n
     return sums / len(by_layer)
 
 
-def layer_correlation(energy: pd.Series, tables: dict[int, pd.DataFrame], state: str, seed: int, **key: str) -> list[dict]:
+def layer_correlation(
+    energy: pd.Series, tables: dict[int, pd.DataFrame], mask: Mapping[str, Any], seed: int, **key: Any
+) -> list[dict]:
     """Spearman's rank correlation over layers of common key energy and the mask's test RSR, as measures.
 
-    energy: by layer. tables: `reversal` by layer; state: the trained mask's. The interval resamples, within relations, the facts
-    that every layer edited, and holds the layers fixed; the p-value is of permutations of the layers (all, or 10,000 drawn),
-    two-sided.
+    energy: by layer. tables: `reversal` by layer. mask: what sets its rows apart. The interval resamples, within relations, the
+    facts that every layer edited, and holds the layers fixed; the p-value is of permutations of the layers (all, or 10,000
+    drawn), two-sided.
     """
     reversed_facts = {
-        layer: table[table["state"] == state].set_index("case_id").pipe(lambda part: part["logp_true"] > part["logp_new"])
+        layer: table[table["state"] == MAIN].set_index("case_id").pipe(lambda part: part["logp_true"] > part["logp_new"])
         for layer, table in tables.items()
     }
     by_layer = pd.DataFrame(reversed_facts).dropna()
@@ -49,7 +54,7 @@ def layer_correlation(energy: pd.Series, tables: dict[int, pd.DataFrame], state:
         for part in _resampled_rates(by_layer, relations[by_layer.index].to_numpy(), seed)
     ]
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    where = {**key, "mask": state, "split": "test"}
+    where = {**key, **mask, "state": MAIN, "split": "test"}
     correlation = single("rank_correlation", found.statistic, len(energies), seed, **where)
     return [
         correlation | {"ci_low": float(low), "ci_high": float(high)},

@@ -82,7 +82,7 @@ def measure(
 ) -> pd.DataFrame:
     """The `decomposition` table of the first tokens of both objects, in every state.
 
-    as_released: as the released code computes (method.md section 6, 1 and 3): objects without their leading space, and the mask
+    as_released: as the released code computes (method.md sections 6.1 and 6.3): objects without their leading space, and the mask
     over every edited layer. Its figures take the column `unfolded` without the first and the last block.
     """
 
