@@ -1,6 +1,10 @@
 """What stands behind the studies: named masks, the facts they learn from, pruning without training, key energy, what folds and
 layers say together."""
 
+import itertools
+from dataclasses import asdict
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +13,7 @@ import torch
 from conftest import FACTS
 from onemask.io.batching import Work
 from onemask.io.errors import OnemaskError
-from onemask.masking import names as mask_plan
+from onemask.masking import names
 from onemask.masking.selection import choose, measured, training_edits, unseen
 from onemask.measuring import pruning
 from onemask.measuring.key_energy import by_layer, key_energy, key_sums, subject_keys
@@ -22,25 +26,41 @@ from test_masking import SETTINGS
 RELATIONS = ["P1", "P2", "P3", "P4", "P5"]
 
 
+STUDIES = SimpleNamespace(
+    parametrisations=["topk"], shares=[0.02, 0.025], blocking_shares=[0.1], folds=2, shuffled=True, training_edits=[30]
+)
+PLANS = names.plans(STUDIES, "sigmoid", RELATIONS)
+
+
+def budget(parametrisation: str, share: float) -> dict:
+    settings = {"parametrisation": parametrisation, "s_max": share, "cut": "share"}
+    return {"parametrisation": parametrisation, "share": share, "settings": settings, "random": True}
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("shared", {"random": "random"}),
-        ("topk-2", {"settings": {"parametrisation": "topk", "s_max": 0.02, "cut": "share"}, "random": "random-2"}),
-        ("topk-2.5", {"settings": {"parametrisation": "topk", "s_max": 0.025, "cut": "share"}, "random": "random-2.5"}),
-        ("fold1", {"left_out": ["P2", "P4"]}),
-        ("shuffled", {"shuffled": True}),
-        ("edits30", {"edits": 30, "settings": {"cut": "share"}}),
+        ("shared", {"random": True, "controls": True}),
+        ("topk-2", budget("topk", 0.02)),
+        ("topk-2.5", budget("topk", 0.025)),
+        ("sigmoid-10", budget("sigmoid", 0.1)),
+        ("fold0", {"state": "left_out", "left_out": ("P1", "P3", "P5")}),
+        ("fold1", {"state": "left_out", "left_out": ("P2", "P4")}),
+        ("shuffled", {"state": "shuffled", "shuffled": True}),
+        ("edits30", {"training_edits": 30, "settings": {"cut": "share"}}),
     ],
 )
-def test_a_name_says_what_sets_its_mask_apart(name, expected):
-    plain = {"settings": {}, "left_out": [], "shuffled": False, "edits": None, "random": None}
-    assert mask_plan.plan(name, RELATIONS, 2) == plain | expected
+def test_a_plan_says_what_sets_its_mask_apart(name, expected):
+    assert PLANS[name] == names.MaskPlan(**expected)
+
+
+def test_every_mask_that_a_study_asks_for_is_planned_once():
+    assert list(PLANS) == ["shared", "topk-2", "topk-2.5", "sigmoid-10", "fold0", "fold1", "shuffled", "edits30"]
 
 
 def test_every_relation_is_left_out_once():
     for count in (2, 3, 5):
-        parts = mask_plan.folds(RELATIONS, count)
+        parts = names.folds(RELATIONS, count)
         assert len(parts) == count and sorted(sum(parts, [])) == RELATIONS
 
 
@@ -62,7 +82,7 @@ def test_small_draws_lie_within_large_ones_and_left_out_relations_are_out():
 
 def test_a_plan_says_what_a_mask_is_trained_on():
     edits, settings = LayerEdits(FactoredEdits(0, torch.arange(50.0).view(50, 1, 1), torch.ones(50, 1, 1))), SETTINGS
-    plans = {name: mask_plan.plan(name, RELATIONS, 2) for name in ("shared", "fold1", "edits30", "shuffled")}
+    plans = {name: asdict(PLANS[name]) for name in ("shared", "fold1", "edits30", "shuffled")}
     made = {name: training_edits(facts(50), edits, settings, plan, draw_seed=1, seed=0) for name, plan in plans.items()}
     for training in made.values():
         assert training.edits.single.u.flatten().tolist() == training.facts["case_id"].tolist()
@@ -73,7 +93,7 @@ def test_a_plan_says_what_a_mask_is_trained_on():
 
 
 def test_a_mask_is_measured_on_what_its_plan_says():
-    plans = {name: mask_plan.plan(name, RELATIONS, 2) for name in ("shared", "fold1", "edits30")}
+    plans = {name: asdict(PLANS[name]) for name in ("shared", "fold1", "edits30")}
     assert measured(facts(50), plans["shared"], "test", 1).tolist() == list(range(50))
     assert set(facts(50)["relation_id"].iloc[measured(facts(50), plans["fold1"], "test", 1)]) == {"P2", "P4"}
     assert measured(facts(50), plans["edits30"], "train", 1).tolist() == choose(facts(50), [], 30, 1).tolist()
@@ -94,21 +114,21 @@ def test_pruning_removes_the_largest_by_each_criterion(model):
     edits = some_edits(model)[[0]]
     edit = FactoredEdits(LAYER, edits.u.float(), edits.r.float())
     activation = torch.arange(float(model.d_mlp))
-    states = {state.name: state for state in pruning.states_of(model, edit, activation, [0.25])}
-    assert set(states) == {
-        f"{name}-{fill}-25" for name in ("update", "magnitude", "columns", "activation") for fill in pruning.FILLS
-    }
+    of_states = zip(pruning.columns_of([0.25]), pruning.states_of(model, edit, activation, [0.25]), strict=True)
+    states = {(columns["parametrisation"], columns["state"]): state for columns, state in of_states}
+    assert set(states) == set(itertools.product(("update", "magnitude", "columns", "activation"), ("zeroed", "restored")))
+    assert all(state.name == name for (_, name), state in states.items())
     edited = model.weight(LAYER).float() + edit.dense(0)
     for name, values in (("update", edit.dense(0).abs()), ("magnitude", edited.abs())):
-        keep = states[f"{name}-zero-25"].keep
+        keep = states[name, "zeroed"].keep
         assert float(values[~keep].min()) >= float(values[keep].max())
         assert int((~keep).sum()) == round(0.25 * keep.numel())
     for name, values in (("columns", edited.norm(dim=0)), ("activation", activation)):
-        keep = states[f"{name}-original-25"].keep
+        keep = states[name, "restored"].keep
         whole = ~keep.any(0)
         assert torch.equal(keep.all(0), ~whole) and int(whole.sum()) == round(0.25 * model.d_mlp)
         assert float(values[whole].min()) >= float(values[~whole].max())
-    assert states["update-original-25"].restores and not states["update-zero-25"].restores
+    assert states["update", "restored"].restores and not states["update", "zeroed"].restores
 
 
 def energy_of(keys: torch.Tensor) -> tuple[float, float]:
@@ -154,22 +174,26 @@ def reversal_of(cases, reversed_cases, state) -> pd.DataFrame:
 
 
 def test_the_folds_facts_make_one_state():
-    tables = [pd.concat([reversal_of([i], [], state) for state in ("original", "edited", f"fold{i}")]) for i in range(3)]
+    tables = [pd.concat([reversal_of([i], [], state) for state in ("original", "edited", "left_out")]) for i in range(3)]
     joined = left_out(tables)
     assert set(joined["state"]) == {"left_out"} and joined["case_id"].tolist() == [0, 1, 2]
+
+
+MASK = {"parametrisation": "sigmoid", "share": 0.1}
 
 
 def test_layers_are_correlated_over_the_facts_that_all_edited():
     energy = pd.Series({2: 0.2, 5: 0.4, 7: 0.6, 9: 0.9})
     rates = {2: 1, 5: 4, 7: 6, 9: 9}
-    tables = {layer: reversal_of(range(10), range(count), "sigmoid-10") for layer, count in rates.items()}
-    tables[2] = pd.concat([tables[2], reversal_of([99], [99], "sigmoid-10")])
-    found, p_value = layer_correlation(energy, tables, "sigmoid-10", 0, model="m", method="rome")
+    tables = {layer: reversal_of(range(10), range(count), "shared") for layer, count in rates.items()}
+    tables[2] = pd.concat([tables[2], reversal_of([99], [99], "shared")])
+    found, p_value = layer_correlation(energy, tables, MASK, 0, model="m", method="rome")
     assert found["value"] == pytest.approx(1.0) and found["n"] == 4
+    assert (found["state"], found["parametrisation"], found["share"]) == ("shared", "sigmoid", 0.1)
     assert found["ci_high"] == 1.0 and 0 < found["ci_low"] < 1  # in some resamples two layers are equally good
     assert p_value["value"] == pytest.approx(2 / 24)  # of the 24 orders of four layers, two are perfectly ranked
-    back, _ = layer_correlation(-energy, tables, "sigmoid-10", 0, model="m", method="rome")
+    back, _ = layer_correlation(-energy, tables, MASK, 0, model="m", method="rome")
     assert back["value"] == pytest.approx(-1.0)
-    clear = {layer: reversal_of(range(10), range(10 if layer > 5 else 0), "sigmoid-10") for layer in (2, 7)}
-    sure, _ = layer_correlation(energy, clear, "sigmoid-10", 0, model="m", method="rome")
+    clear = {layer: reversal_of(range(10), range(10 if layer > 5 else 0), "shared") for layer in (2, 7)}
+    sure, _ = layer_correlation(energy, clear, MASK, 0, model="m", method="rome")
     assert (sure["ci_low"], sure["ci_high"]) == pytest.approx((1.0, 1.0))
