@@ -99,25 +99,25 @@ def reversal_table() -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    "mask, metric, by_relation",
+    "state, metric, by_relation",
     [
         ("original", "rsr", {"all": 2 / 3, "P1": 1, "P2": 0}),
         ("original", "rsr_first_token", {"all": 1, "P1": 1, "P2": 1}),
         ("original", "success", {"all": 1 / 3, "P1": 0, "P2": 1}),
-        ("none", "rsr", {"all": 1 / 3, "P1": 1 / 2, "P2": 0}),
-        ("none", "rsr_first_token", {"all": 0, "P1": 0, "P2": 0}),
-        ("none", "success", {"all": 1 / 3, "P1": 1 / 2, "P2": 0}),
-        ("none", "top1", {"all": 1 / 3, "P1": 1 / 2, "P2": 0}),
-        ("none", "kl", {"all": 3, "P1": 1.5, "P2": 6}),
+        ("edited", "rsr", {"all": 1 / 3, "P1": 1 / 2, "P2": 0}),
+        ("edited", "rsr_first_token", {"all": 0, "P1": 0, "P2": 0}),
+        ("edited", "success", {"all": 1 / 3, "P1": 1 / 2, "P2": 0}),
+        ("edited", "top1", {"all": 1 / 3, "P1": 1 / 2, "P2": 0}),
+        ("edited", "kl", {"all": 3, "P1": 1.5, "P2": 6}),
         ("shared", "rsr", {"all": 1, "P1": 1, "P2": 1}),
         ("shared", "rsr_first_token", {"all": 2 / 3, "P1": 1 / 2, "P2": 1}),
         ("shared", "top1", {"all": 2 / 3, "P1": 1 / 2, "P2": 1}),
         ("shared", "kl", {"all": 1, "P1": 0.5, "P2": 2}),
     ],
 )
-def test_reversal_by_hand(mask, metric, by_relation):
+def test_reversal_by_hand(state, metric, by_relation):
     found = tidy(reversal_measures(reversal_table(), "test", 4, **KEY))
-    found = found[(found["mask"] == mask) & (found["metric"] == metric)]
+    found = found[(found["state"] == state) & (found["metric"] == metric)]
     assert found.set_index("relation")["value"].to_dict() == pytest.approx(by_relation)
     assert found.set_index("relation")["n"].to_dict() == {"all": 3, "P1": 2, "P2": 1}
     assert (found["ci_low"] <= found["value"]).all() and (found["value"] <= found["ci_high"]).all()
@@ -125,14 +125,14 @@ def test_reversal_by_hand(mask, metric, by_relation):
 
 def test_reversal_keeps_its_splits_and_the_pruned_share():
     splits = {"train": reversal_table(), "test": reversal_table().iloc[:3]}
-    rows = pruned_measures({"shared": 0.125, "random": 0.125}, 4, **KEY)
+    rows = pruned_measures([({"state": state}, 0.125) for state in ("shared", "random")], 4, **KEY)
     found = tidy(rows + [row for split, table in splits.items() for row in reversal_measures(table, split, 4, **KEY)])
     assert set(zip(found["model"], found["method"], found["seed"], strict=True)) == {("m", "rome", 4)}
-    assert set(found.loc[found["split"] == "test", "mask"]) == {"original"}
-    pruned = one(found, metric="pruned", mask="shared")
+    assert set(found.loc[found["split"] == "test", "state"]) == {"original"}
+    pruned = one(found, metric="pruned", state="shared")
     assert (pruned["value"], pruned["split"], pruned["relation"]) == (0.125, "all", "all")
     assert math.isnan(pruned["ci_low"])
-    assert not found.duplicated(["mask", "split", "metric", "relation"]).any()
+    assert not found.duplicated(["state", "split", "metric", "relation"]).any()
 
 
 def test_neighbours_are_averaged_within_their_fact_first():
@@ -141,7 +141,7 @@ def test_neighbours_are_averaged_within_their_fact_first():
     found = tidy(neighborhood_measures(table, "test", 0, **KEY))
     value = found[found["relation"] == "all"].set_index("metric")["value"].to_dict()
     assert value == {"neighborhood": 0.75, "neighborhood_top1": 0.5}
-    assert set(found["mask"]) == {"none"} and one(found, metric="neighborhood", relation="all")["n"] == 2
+    assert set(found["state"]) == {"edited"} and one(found, metric="neighborhood", relation="all")["n"] == 2
 
 
 def test_perplexity_is_averaged_over_edits():
@@ -150,7 +150,7 @@ def test_perplexity_is_averaged_over_edits():
         columns=["case_id", "state", "nll"],
     ).assign(tokens=64)
     found = tidy(perplexity_measures(table, 0, **KEY))
-    alone, edited = one(found, mask="original"), one(found, mask="none")
+    alone, edited = one(found, state="original"), one(found, state="edited")
     assert (alone["value"], alone["n"], edited["value"], edited["n"]) == pytest.approx((20.0, 1, 40.0, 2))
     assert math.isnan(alone["ci_low"]) and math.isnan(alone["ci_high"])
     assert (edited["ci_low"], edited["ci_high"]) == pytest.approx((30.0, 50.0))
@@ -158,26 +158,27 @@ def test_perplexity_is_averaged_over_edits():
 
 def test_blocking_by_hand():
     rows = [
-        ("unmasked", "P1", True, 1.0),
-        ("unmasked", "P2", True, 1.0),
+        ("edited", "P1", True, 1.0),
+        ("edited", "P2", True, 1.0),
         ("masked", "P1", True, 0.5),
         ("masked", "P1", False, 1.0),
         ("masked", "P2", False, 0.0),
         ("masked_after", "P1", False, 0.99),
     ]
-    table = pd.DataFrame(rows, columns=["condition", "relation_id", "success", "token_accuracy"])
-    found = tidy(blocking_measures(table, "shared", 0, **KEY))
-    assert set(found["mask"]) == {"none", "masked", "masked_after", "shared"}
-    value = found.set_index(["mask", "metric", "relation"])["value"].to_dict()
-    assert value["none", "success", "all"] == value["none", "token_accuracy", "P2"] == 1
+    table = pd.DataFrame(rows, columns=["state", "relation_id", "success", "token_accuracy"])
+    plain = dict.fromkeys(("parametrisation", "share", "training_edits"))
+    found = tidy(blocking_measures(table, 0, plain, **KEY))
+    assert set(found["state"]) == {"edited", "masked", "masked_after"}
+    value = found.set_index(["state", "metric", "relation"])["value"].to_dict()
+    assert value["edited", "success", "all"] == value["edited", "token_accuracy", "P2"] == 1
     assert value["masked", "success", "all"] == value["masked", "token_accuracy", "all"] == pytest.approx(1 / 3)
     assert (value["masked", "success", "P1"], value["masked", "success", "P2"]) == (0.5, 0)
     assert value["masked_after", "token_accuracy", "all"] == 0
-    assert value["shared", "success_masked", "all"] == pytest.approx(1 / 3)
-    other = tidy(blocking_measures(table, "topk-5", 0, **KEY))
-    assert set(other["mask"]) == {"topk-5"} and set(other["metric"]) == {
-        f"{metric}_{condition}" for metric in ("success", "token_accuracy") for condition in set(table["condition"])
-    }
+    other = tidy(blocking_measures(table, 0, {"parametrisation": "topk", "share": 0.05}, **KEY))
+    own = other["state"] != "edited"  # which is the same beside every mask, and stands once
+    assert set(other.loc[own, "parametrisation"]) == {"topk"} and set(other.loc[own, "share"]) == {0.05}
+    assert set(other.loc[~own, "parametrisation"]) == {""} and other.loc[~own, "share"].isna().all()
+    assert other["value"].equals(found["value"])
 
 
 BEFORE, AFTER = [0.2, 0.1, 0.4, 0.3, 0.05], [0.9, 0.95, 0.99, 0.25, 0.8]
@@ -227,5 +228,5 @@ def test_facts_are_counted():
     assert one(found, split="train", metric="facts_dropped", relation="P1")["value"] == 1
     assert one(found, split="train", metric="facts_edited", relation="P2")["value"] == 0
     shared = one(found, split="joint_test", metric="facts_shared_with_training")
-    assert (shared["value"], shared["method"]) == (1, "memit")
+    assert (shared["value"], shared["method"]) == (1, "")
     assert {row["metric"] for row in fact_measures(splits, leaked, None, 0, model="m")} == set(tables.SAMPLE)

@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 VALUES = ROOT / "config" / "paper_values.yaml"
 PRINTED = ROOT.parent / "shared" / "paper" / "values.yaml"
 CONTENT = yaml.safe_load(VALUES.read_text(encoding="utf-8"))
-RSR = {"method": "rome", "split": "test", "mask": "shared", "metric": "rsr"}
-PERPLEXITY = {"method": "rome", "split": "perplexity", "mask": "none", "metric": "perplexity"}
+RSR = {"method": "rome", "split": "test", "state": "shared", "metric": "rsr"}
+PERPLEXITY = {"method": "rome", "split": "perplexity", "state": "edited", "metric": "perplexity"}
 LABELS = CONTENT["models"] | {"small": "Small"}
 
 
@@ -74,11 +74,11 @@ def test_no_figure_is_lost(source, printed):
 
 
 def test_figures_stand_under_the_keys_of_our_measures(source, printed):
-    splits = {"rome": ("train", "test"), "memit": ("memit_train", "memit_test")}
+    splits = {"rome": ("train", "test"), "memit": ("joint_train", "joint_test")}
     shown = printed.values
     for (method, (train, test)), model in itertools.product(splits.items(), CONTENT["models"]):
         for key, value in source["table1_edited_models"][method][model].items():
-            where = {"item": "table1", "split": test, "mask": "none", "metric": key}
+            where = {"printed_in": "table1", "split": test, "state": "edited", "metric": key}
             assert one(shown, model=model, method=method, **where)["paper"] == value
         figures = source["table2_reversal"][method][model]
         keys = {
@@ -88,21 +88,25 @@ def test_figures_stand_under_the_keys_of_our_measures(source, printed):
             "test_rsr": (test, "shared", "rsr"),
             "test_top1": (test, "shared", "top1"),
             "ppl_original": ("perplexity", "original", "perplexity"),
-            "ppl_edited": ("perplexity", "none", "perplexity"),
+            "ppl_edited": ("perplexity", "edited", "perplexity"),
             "ppl_pruned": ("perplexity", "shared", "perplexity"),
         }
-        for key, (split, mask, metric) in keys.items():
-            where = {"item": "table2", "split": split, "mask": mask, "metric": metric}
+        for key, (split, state, metric) in keys.items():
+            where = {"printed_in": "table2", "split": split, "state": state, "metric": metric}
             row = one(shown, model=model, method=method, **where)
             assert row["paper"] == figures[key]
             assert row["paper_spread"] == pytest.approx(figures.get(f"{key}_pm", math.nan), nan_ok=True)
     for model, methods in source["table3_confidence"].items():
         for (method, figures), key in itertools.product(methods.items(), ("p_original_sd", "p_edited", "p_value", "cohens_d")):
-            where = {"item": "table3", "split": splits[method][1], "mask": "original" if key == "p_original_sd" else "none"}
+            where = {
+                "printed_in": "table3",
+                "split": splits[method][1],
+                "state": "original" if key == "p_original_sd" else "edited",
+            }
             assert one(shown, model=model, method=method, metric=key, **where)["paper"] == figures[key]
     for case, figures in source["table6_collapse_recovery"].items():
         for key, value in figures.items():
-            where = {"item": "table6", "metric": key.replace("ppl", "perplexity"), "relation": f"case {case}"}
+            where = {"printed_in": "table6", "metric": key.replace("ppl", "perplexity"), "item": str(case)}
             assert one(shown, model="gpt2-xl", **where)["paper"] == value
 
 
@@ -131,7 +135,7 @@ def test_a_duplicate_and_an_unknown_model_are_refused(tmp_path):
 
 
 def test_every_figure_has_a_row_that_is_blank_where_nothing_was_run(printed, tmp_path):
-    table = compared(printed, [measured(0.5, "small", **RSR | {"mask": "random"})], ["small"])
+    table = compared(printed, [measured(0.5, "small", **RSR | {"state": "random"})], ["small"])
     assert len(table) == len(printed.values)
     assert table[["ours", "ci_low", "ci_high", "n", "difference"]].isna().all(axis=None) and set(table["within"]) == {""}
     write_table(tmp_path / "t.parquet", PAPER_VS_OURS, table, {})
@@ -144,7 +148,7 @@ def test_every_figure_has_a_row_that_is_blank_where_nothing_was_run(printed, tmp
 )
 def test_difference_and_interval(printed, low, high, within):
     row = one(
-        compared(printed, [measured(0.85, "gpt2-xl", low, high, **RSR)], ["gpt2-xl"]), item="table2", model="gpt2-xl", **RSR
+        compared(printed, [measured(0.85, "gpt2-xl", low, high, **RSR)], ["gpt2-xl"]), printed_in="table2", model="gpt2-xl", **RSR
     )
     assert (row["paper"], row["ours"], row["n"], row["within"]) == (0.82, 0.85, 40, within)
     assert row["difference"] == pytest.approx(0.03)
@@ -162,17 +166,17 @@ def test_another_models_value_never_meets_the_papers(printed):
     ours = one(table[table["ours"].notna()])
     assert ours["model"] == "small" and math.isnan(ours["paper"]) and math.isnan(ours["difference"]) and ours["within"] == ""
     shown = paper.wide(table, ["small"], LABELS, printed.words)
-    line = one(shown, item="Table 2", quantity="RSR, pruned model", method="rome", split="test")
+    line = one(shown, **{"printed in": "Table 2"}, quantity="RSR, pruned model", method="rome", split="test")
     assert (line["GPT-2 XL paper"], line["Small ours"]) == ("0.820", "0.400 [0.300, 0.900]")
     assert not [name for name in shown.columns if name.endswith(("difference", "within"))]
     assert not {"GPT-2 XL ours", "Small paper"} & set(shown.columns)
 
 
 def test_a_figure_of_no_named_model_is_joined_to_none(printed):
-    key = {"method": "rome", "split": "test", "mask": "masked", "metric": "token_accuracy"}
+    key = {"method": "rome", "split": "test", "state": "masked", "metric": "token_accuracy"}
     table = compared(printed, [measured(0.4, model, 0.3, 0.5, **key) for model in ("gpt2-xl", "")], ["gpt2-xl"])
-    part = table[table["item"] == "figure6"]
-    assert one(part, model="", mask="masked")["paper"] == 0.38 and part["difference"].isna().all()
+    part = table[table["printed_in"] == "figure6"]
+    assert one(part, model="", state="masked")["paper"] == 0.38 and part["difference"].isna().all()
     assert one(part, model="gpt2-xl")["ours"] == 0.4 and part.loc[part["model"] == "", "ours"].isna().all()
 
 
@@ -184,9 +188,9 @@ def test_models_with_one_label_keep_columns_of_their_own(printed):
 
 def test_several_seeds_are_averaged_and_lose_their_interval(printed):
     rows = [measured(value, "gpt2-xl", 0.1, 0.9, seed, **RSR) for seed, value in enumerate((0.7, 0.8))]
-    row = one(compared(printed, rows, ["gpt2-xl"]), item="table2", model="gpt2-xl", **RSR)
+    row = one(compared(printed, rows, ["gpt2-xl"]), printed_in="table2", model="gpt2-xl", **RSR)
     assert row["ours"] == pytest.approx(0.75) and math.isnan(row["ci_low"]) and row["within"] == ""
-    twice = one(compared(printed, rows[:1] * 2, ["gpt2-xl"]), item="table2", model="gpt2-xl", **RSR)
+    twice = one(compared(printed, rows[:1] * 2, ["gpt2-xl"]), printed_in="table2", model="gpt2-xl", **RSR)
     assert twice["ours"] == 0.7 and twice["within"] == "yes"  # one seed that two files hold
 
 
@@ -194,7 +198,7 @@ def test_settings_stand_beside_the_papers(printed):
     settings = {"gpt2-xl": {"gamma": 0.5, "lr": 1.0e-3, "cut": "gamma"}, "small": {"gamma": 0.6}}
     table = compared(printed, [], ["gpt2-xl", "small"], settings)
     gamma = one(table, model="gpt2-xl", metric="mask.gamma")
-    assert (gamma["item"], gamma["paper"], gamma["ours"], gamma["method"]) == ("training", 0.7, 0.5, "")
+    assert (gamma["printed_in"], gamma["paper"], gamma["ours"], gamma["method"]) == ("training", 0.7, 0.5, "")
     assert gamma["difference"] == pytest.approx(-0.2)
     assert one(table, model="gpt2-xl", metric="mask.lr")["difference"] == 0.0
     assert one(table, model="small", metric="mask.gamma")["ours"] == 0.6
@@ -203,8 +207,8 @@ def test_settings_stand_beside_the_papers(printed):
 
 def test_the_wide_table_has_a_row_a_quantity_with_its_own_words(printed):
     shown = paper.wide(compared(printed, [], ["gpt2-xl"]), ["gpt2-xl"], LABELS, printed.words)
-    assert len(shown) == len(printed.values.drop_duplicates(["item", *paper.QUANTITY]))
-    assert not shown.duplicated(["item", "quantity", "method", "split"]).any()
+    assert len(shown) == len(printed.values.drop_duplicates(["printed_in", *paper.QUANTITY]))
+    assert not shown.duplicated(["printed in", "quantity", "method", "split"]).any()
     assert list(shown.columns[4:8]) == [f"GPT-2 XL {name}" for name in ("paper", "ours", "difference", "within")]
     papers = [name for name in shown.columns if name.endswith(" paper")]
     assert (shown[papers] != "").sum().sum() == printed.values["paper"].notna().sum()
@@ -260,7 +264,7 @@ def test_the_script_writes_every_file(tmp_path):
         wildcards=Namedlist(),
     )
     compare_with_paper.main(smk)
-    assert one(read_table(output["parquet"], PAPER_VS_OURS), model="small", item="table2")["ours"] == 0.4
+    assert one(read_table(output["parquet"], PAPER_VS_OURS), model="small", printed_in="table2")["ours"] == 0.4
     shown = pd.read_csv(output["csv"], dtype=str, keep_default_na=False)
-    assert one(shown, item="Training", quantity="setting gamma")["Small ours"] == "0.6"
+    assert one(shown, **{"printed in": "Training"}, quantity="setting gamma")["Small ours"] == "0.6"
     assert all("Small" in output[kind].read_text(encoding="utf-8") for kind in kinds[1:])

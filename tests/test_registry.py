@@ -91,7 +91,6 @@ print(json.dumps({
     "settings": method_settings("rome-copy", None, [3])["layer"],
     "plan": [operations(run, "smollm2-135m", method) for method in run.methods],
     "order": tables.ORDER,
-    "caption": tables.TABLES["editors"].title,
     "figure": transfer.METHODS,
     "docs": registry.markdown(),
 }))
@@ -133,7 +132,6 @@ def test_an_editor_more_is_seen_wherever_editors_are(extended):
     assert found["settings"] == 3
     assert found["plan"][0] == found["plan"][1]
     assert found["order"][-2:] == ["ft-l", "rome-copy"]
-    assert "rome, r-rome, ft-l and rome-copy edit each fact on its own" in found["caption"]
     assert found["figure"]["rome-copy"] == "ROME copied"
     assert (
         "| `rome-copy` | ROME copied | single: each fact on its own | one (`layer`) | with `mom2_adjustment` |" in found["docs"]

@@ -168,24 +168,25 @@ def test_masks_are_named_once():
     studies = {"parametrisations": ["sigmoid", "topk"], "shares": [0.02, 0.1], "blocking_shares": [0.1, 0.2], "folds": 2}
     run = load_run(demo() | {"studies": studies | {"shuffled": True, "training_edits": [30], "layers": [5, 9]}}, ROOT)
     expected = ["shared", "sigmoid-2", "sigmoid-10", "topk-2", "topk-10", "sigmoid-20", "fold0", "fold1", "shuffled", "edits30"]
-    assert run.masks_of("smollm2-135m") == expected and run.masks == expected and run.layer_mask("smollm2-135m") == "sigmoid-10"
-    assert load_run(read("demo"), ROOT).masks_of("smollm2-135m") == ["shared"]
+    assert set(run.masks) == set(expected) and run.layer_mask("smollm2-135m") == "sigmoid-10"
+    assert run.masks["topk-2"].columns == {"parametrisation": "topk", "share": 0.02, "training_edits": None}
+    assert set(load_run(read("demo"), ROOT).masks) == {"shared", "sigmoid-10"}  # the second is for the study of layers
 
 
 def test_a_masks_plan_has_the_methods_own_settings():
     config = read("demo") | read("demo_all") | read("demo_studies")
     run = load_run(config, ROOT)
-    assert run.mask_plan("shared", "rome")["settings"] == {}
-    assert run.mask_plan("shared", "memit")["settings"] == {"epochs": 50}
-    assert run.mask_plan("shared", "emmet")["settings"] == {"epochs": 20}  # of studies.transfer
-    assert run.mask_plan("sigmoid-10", "rome-layer5")["settings"]["epochs"] == 16
-    assert run.mask_plan("fold1", "rome")["left_out"] == list(run.facts.relations[1::3])
+    assert run.mask_plan("shared", "rome").settings == {}
+    assert run.mask_plan("shared", "memit").settings == {"epochs": 50}
+    assert run.mask_plan("shared", "emmet").settings == {"epochs": 20}  # of studies.transfer
+    assert run.mask_plan("sigmoid-10", "rome-layer5").settings["epochs"] == 16
+    assert run.mask_plan("fold1", "rome").left_out == tuple(run.facts.relations[1::3])
     assert run.mask_settings("smollm2-135m", "memit").epochs == 50 and run.mask_settings("smollm2-135m", "rome").epochs == 8
     assert "epochs" not in run.common_mask_settings("smollm2-135m") and run.common_mask_settings("smollm2-135m")["lr"] == 0.05
 
 
 def test_a_studys_mask_is_measured_on_the_test_split_and_where_its_edits_are_fewer_on_training_too():
-    run = load_run(changed("studies.training_edits", [30]), ROOT)
+    run = load_run(changed("studies", {"training_edits": [30], "parametrisations": ["topk"], "shares": [0.1]}), ROOT)
     assert run.splits_measured("rome", "shared") == ["train", "test", "ood"]
     assert run.splits_measured("rome", "topk-10") == ["test"] and run.splits_measured("rome", "edits30") == ["train", "test"]
     assert run.splits_measured("memit", "shared") == ["joint_test"]

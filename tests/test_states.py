@@ -26,7 +26,7 @@ def mask_of(model) -> Mask:
 
 
 def states(model, edits: LayerEdits) -> dict[str, State]:
-    return {state.name: state for state in states_of(edits, mask_of(model), "shared", "random", seed=3)}
+    return {state.name: state for state in states_of(edits, mask_of(model), seed=3)}
 
 
 def matrices(model, weight: torch.Tensor, update: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -84,9 +84,10 @@ def test_edits_made_together_stand_in_every_layer_but_the_mask_in_one(model):
 
 def test_only_the_main_mask_has_all_controls(model):
     edits = LayerEdits(some_edits(model))
-    assert [state.name for state in states_of(edits, mask_of(model), "fold0", None, 0)] == ["original", "edited", "fold0"]
-    names = [state.name for state in states_of(edits, mask_of(model), "topk-5", "random-5", 0)]
-    assert names == ["original", "edited", "topk-5", "random-5", "layer_zeroed"]
+    alone = states_of(edits, mask_of(model), 0, "left_out", random=False, controls=False)
+    assert [state.name for state in alone] == ["original", "edited", "left_out"]
+    names = [state.name for state in states_of(edits, mask_of(model), 0, controls=False)]
+    assert names == ["original", "edited", "shared", "random", "layer_zeroed"]
 
 
 def test_perplexity_is_measured_once_where_no_edit_makes_a_difference(model):

@@ -46,7 +46,7 @@ def transfers() -> pd.DataFrame:
 def by_layer() -> pd.DataFrame:
     states = ("shared", "edited", "random", "layer_zeroed")
     rows = [(state, "rsr", split, layer) for layer in LAYERS for state in states for split in ("train", "test")]
-    rows += [("edited", *kind, layer) for layer in LAYERS for kind in (("common_energy", "all"), ("success", "test"))]
+    rows += [row for layer in LAYERS for row in (("", "common_energy", "all", layer), ("edited", "success", "test", layer))]
     rows += [("shared", "success", "test", layer) for layer in LAYERS] + [("shared", "rank_correlation", "test", np.nan)]
     return measures(*[dict(zip(("state", "metric", "split", "layer"), row, strict=True)) for row in rows])
 

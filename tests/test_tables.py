@@ -12,22 +12,33 @@ from onemask import figures
 from onemask.io.errors import OnemaskError
 from onemask.summaries import tables
 from onemask.summaries.captions import figure_caption, figure_samples, table_caption
+from onemask.summaries.measures import EMPTY
 from run_configs import read
-from test_measures import COLUMNS, KEY, one
+from test_measures import COLUMNS, one
 
-STATES = ("original", "none", "shared", "random", "layer_zeroed")
-CONDITIONS = ("none", "masked", "masked_weights", "masked_after")
+STATES = ("original", "edited", "shared", "random", "layer_zeroed")
+BLOCKED = ("edited", "masked", "masked_weights", "masked_after")
 RELATIONS = ("all", "P17", "P30")
 CONTROLS = ("random_by_output", "restored", "clipped", "unedited_masked")
-SHARES = ("sigmoid-2", "sigmoid-10", "hard-concrete-2", "topk-10", "random-10", "update-original-2", "columns-zero-30")
 SHARED = {"__init__", "compose", "contributions", "panels", "reversal", "style"}  # by several figures
-PATCHED, PRUNED = (
-    ("patched_attention", "patched_mlp", "patched_both"),
-    ("update-zero-10", "update-zero-30", "columns-original-30"),
-)
 METHODS = ("rome", "r-rome", "ft-l")
-LAYER_METHODS = ("rome-layer5", "rome-layer18")
-BLOCKED = [f"{metric}_{condition}" for metric in ("success", "token_accuracy") for condition in ("unmasked", *CONDITIONS[1:])]
+
+
+def of(state: str, parametrisation: str = "", share: float = math.nan) -> dict:
+    return {"state": state, "parametrisation": parametrisation, "share": share}
+
+
+SHARES = (
+    *(of("shared", "sigmoid", share) for share in (0.02, 0.1)),
+    of("shared", "hard-concrete", 0.02),
+    *(of(state, "topk", 0.1) for state in ("shared", "random")),
+    of("restored", "update", 0.02),
+    of("zeroed", "columns", 0.3),
+)
+PATCHED = ("patched_attention", "patched_mlp", "patched_both")
+PRUNED = (of("zeroed", "update", 0.1), of("zeroed", "update", 0.3), of("restored", "columns", 0.3))
+OF_LAYER = of("shared", "sigmoid", 0.1)
+SIZED = tuple({"state": "shared", "training_edits": count} for count in (9, 30))
 SIZES = {
     "table1": 48,
     "table2": 96,
@@ -47,17 +58,18 @@ SIZES = {
     "mask_shares": 106,
     "training_size": 54,
     "transfer": 72,
-    "layers": 52,
-    "blocking_shares": 54,
+    "layers": 48,  # success of the edited state, which two stages measure, stands once
+    "blocking_shares": 46,  # the edited state is the same beside every mask
 }
 
 
-def grid(metrics, splits, masks, relations=("all",), **key) -> list[dict]:
+def grid(metrics, splits, states, relations=("all",), **key) -> list[dict]:
+    """A row for each; states: by name, or by all columns that say which it is."""
     return [
-        KEY | {"seed": 0, "metric": metric, "split": split, "mask": mask, "relation": relation} | key
+        {"method": "rome"} | EMPTY | {"seed": 0, "metric": metric, "split": split, "relation": relation} | key | shown
         for metric in metrics
         for split in splits
-        for mask in masks
+        for shown in ({"state": state} if isinstance(state, str) else state for state in states)
         for relation in relations
     ]
 
@@ -68,27 +80,45 @@ def of_reversal(model: str) -> list[dict]:
         *grid(rates, ("train", "test", "ood"), STATES, RELATIONS, model=model),
         *grid(("pruned",), ("all",), STATES[2:], model=model),
         *grid(("p_original", "p_original_sd"), ("test",), ("original",), model=model),
-        *grid(("p_edited", "p_edited_sd", "p_value", "cohens_d"), ("test",), ("none",), model=model),
+        *grid(("p_edited", "p_edited_sd", "p_value", "cohens_d"), ("test",), ("edited",), model=model),
     ]
 
 
 def of_facts(model: str) -> list[dict]:
     return [
-        *grid(tables.SAMPLE, ("train", "test", "ood"), ("none",), model=model),
-        *grid(("facts_dropped", "facts_edited"), ("train", "test"), ("none",), RELATIONS, model=model),
-        *grid(tables.OF_FACTS, ("joint_train", "joint_test"), ("none",), model=model, method="memit"),
+        *grid(tables.SAMPLE, ("train", "test", "ood"), ("",), model=model, method=""),
+        *grid(("facts_dropped", "facts_edited"), ("train", "test"), ("",), RELATIONS, model=model, method=""),
+        *grid(tables.OF_FACTS, ("joint_train", "joint_test"), ("",), model=model, method=""),
     ]
 
 
+def trained(methods) -> list[dict]:
+    return [{"state": "shared", "trained_on": method} for method in methods]
+
+
+def masked(mask: dict) -> list[dict]:
+    return [mask | {"state": state} for state in BLOCKED[1:]]
+
+
+def items(state: str, *numbers: int) -> list[dict]:
+    return [{"state": state, "item": str(number)} for number in numbers]
+
+
+def heads(number: int) -> list[dict]:
+    return items("edited", number) + items("shared", number)
+
+
+BUDGETS = (of("shared", "sigmoid", 0.02), of("shared", "sigmoid", 0.05))
+LOOKS = [{"state": state, "item": "true"} for state in ("original", "edited", "shared")] + [{"state": "edited", "item": "new"}]
 STAGES = {
     "reversal": of_reversal,
     "facts": of_facts,
     "perplexity": lambda model: grid(("perplexity",), ("perplexity",), STATES, model=model),
     "editing": lambda model: [
-        *grid(("success", "token_accuracy"), ("train", "test"), ("none",), RELATIONS, model=model),
-        *grid(("edits", "failed", "steps", "truncation"), ("train", "test"), ("none",), model=model),
+        *grid(("success", "token_accuracy"), ("train", "test"), ("edited",), RELATIONS, model=model),
+        *grid(("edits", "failed", "steps", "truncation"), ("train", "test"), ("edited",), model=model),
     ],
-    "blocking": lambda model: grid(("success", "token_accuracy"), ("test",), CONDITIONS, RELATIONS, model=model),
+    "blocking": lambda model: grid(("success", "token_accuracy"), ("test",), BLOCKED, RELATIONS, model=model),
     "controls": lambda model: [
         *grid(("rsr", "top1", "kl"), ("test",), CONTROLS, RELATIONS, model=model),
         *grid(("perplexity",), ("perplexity",), CONTROLS, model=model),
@@ -100,52 +130,63 @@ STAGES = {
         *grid(("perplexity",), ("perplexity",), SHARES, model=model),
     ],
     "sizes": lambda model: [
-        *grid(("training_edits", "pruned"), ("all",), ("edits9", "edits30"), model=model),
+        *grid(("training_edits", "pruned"), ("all",), SIZED, model=model),
         *grid(("training_edits",), ("all",), ("shared",), model=model),
-        *grid(("rsr", "top1"), ("train", "test"), ("edits9", "edits30"), RELATIONS, model=model),
+        *grid(("rsr", "top1"), ("train", "test"), SIZED, RELATIONS, model=model),
     ],
     "transfer": lambda model: [
         row
         for method in METHODS
-        for row in grid(("rsr", "top1"), ("test",), ("none", "random", *METHODS), RELATIONS, model=model, method=method)
-        + grid(("training_edits", "pruned"), ("all",), METHODS[:1], model=model, method=method)
+        for row in grid(
+            ("rsr", "top1"), ("test",), ("edited", "random", *trained(METHODS)), RELATIONS, model=model, method=method
+        )
+        + grid(("training_edits", "pruned"), ("all",), trained(METHODS[:1]), model=model, method=method)
     ],
     "layers": lambda model: [
         *(
-            row
-            for method in LAYER_METHODS
-            for row in grid(("common_energy", "cosine"), ("all",), ("none",), model=model, method=method)
-            + grid(("success", "rsr", "top1"), ("test",), ("none", "sigmoid-10"), RELATIONS, model=model, method=method)
-            + grid(BLOCKED, ("test",), ("sigmoid-10",), RELATIONS, model=model, method=method)
+            row | {"layer": layer}
+            for layer in (18, 5)
+            for row in grid(("common_energy", "cosine"), ("all",), ("",), model=model)
+            + grid(("success", "rsr", "top1"), ("test",), ("edited", OF_LAYER), RELATIONS, model=model)
+            + grid(("success", "token_accuracy"), ("test",), masked(OF_LAYER), RELATIONS, model=model)
+            + grid(("token_accuracy",), ("test",), ("edited",), RELATIONS, model=model)
         ),
-        *grid(("rank_correlation", "rank_correlation_p"), ("test",), ("sigmoid-10",), model=model),
+        *grid(("rank_correlation", "rank_correlation_p"), ("test",), (OF_LAYER,), model=model),
     ],
     "collapse": lambda model: [
         *grid(("perplexity_original",), ("test",), ("original",), model=model),
-        *grid(("perplexity_edited",), ("test",), ("none",), ("case 3", "case 14"), model=model),
-        *grid(("perplexity_pruned",), ("test",), ("shared",), ("case 3", "case 14"), model=model),
+        *grid(("perplexity_edited",), ("test",), items("edited", 3, 14), model=model),
+        *grid(("perplexity_pruned",), ("test",), items("shared", 3, 14), model=model),
     ],
     "structure": lambda model: [
-        *grid(("update_norm", "update_mean"), ("test",), ("none", "shared"), model=model),
+        *grid(("update_norm", "update_mean"), ("test",), ("edited", "shared"), model=model),
         *grid(("high_magnitude",), ("test",), ("shared",), model=model),
         *grid(("output_dimensions", "pruned_of_edited", "top5_pruned"), ("all",), ("shared",), model=model),
-        *grid(("dimension_pruned",), ("all",), ("shared",), ("dimension 5", "dimension 214"), model=model),
+        *grid(("dimension_pruned",), ("all",), items("shared", 5, 214), model=model),
     ],
     "mechanism": lambda model: [
-        *grid(("mlp_edited", "mlp_later", "attention_later"), ("test",), (*STATES[:3], "edited_true"), model=model),
-        *grid(("mlp_edited_ratio",), ("test",), ("none",), model=model),
-        *grid(("head_gain",), ("test",), ("none", "shared"), ("head 3.1", "head 12.0"), model=model),
-        *grid(("subject_attention",), ("test",), ("original", "none"), model=model),
-        *grid(("patched_rsr", "patched_top1"), ("test",), ("none", *PATCHED), model=model),
+        *grid(("mlp_edited", "mlp_later", "attention_later"), ("test",), LOOKS, model=model),
+        *grid(("mlp_edited_ratio",), ("test",), ("edited",), model=model),
+        *grid(("head_gain",), ("test",), [{"layer": 3} | state for state in heads(1)], model=model),
+        *grid(("head_gain",), ("test",), [{"layer": 12} | state for state in heads(0)], model=model),
+        *grid(("subject_attention",), ("test",), ("original", "edited"), model=model),
+        *grid(("patched_rsr", "patched_top1"), ("test",), ("edited", *PATCHED), model=model),
     ],
     "pruning": lambda model: [
         *grid(("rsr", "top1"), ("test",), PRUNED, RELATIONS, model=model),
         *grid(("pruned",), ("all",), PRUNED, model=model),
-        *grid(("share_for_rsr90",), ("test",), ("update-zero",), model=model),
+        *grid(("share_for_rsr90",), ("test",), (of("zeroed", "update"),), model=model),
     ],
     "blocking_shares": lambda model: [
-        *grid(BLOCKED, ("test",), ("shared", "sigmoid-2", "sigmoid-5"), RELATIONS, model=model),
-        *grid(("pruned",), ("all",), ("shared", "sigmoid-2", "sigmoid-5"), model=model),
+        *grid(("success", "token_accuracy"), ("test",), BLOCKED, RELATIONS, model=model),
+        *grid(
+            ("success", "token_accuracy"),
+            ("test",),
+            [state for mask in BUDGETS for state in masked(mask)],
+            RELATIONS,
+            model=model,
+        ),
+        *grid(("pruned",), ("all",), ("shared", *BUDGETS), model=model),
     ],
 }
 
@@ -196,27 +237,37 @@ def test_every_table_is_tested():
     assert set(tables.TABLES) == set(SIZES)
 
 
+def shown(key: str, value: object) -> str:
+    """A key's value as a table for readers has it."""
+    return "" if pd.isna(value) else value if isinstance(value, str) else f"{value:g}"
+
+
 @pytest.mark.parametrize("name", sorted(tables.TABLES))
 def test_every_measure_stands_in_its_cell(name):
     chosen, layout = selected(name), tables.TABLES[name]
     wide = tables.wide(chosen, name)
-    rows = ["model", *(["method"] if name == "layers" else []), *layout.rows]
-    assert list(wide.columns[: len(rows)]) == rows
-    column = layout.columns[0] if layout.columns else None
+    heads = {key: tables.HEADS.get(key, key) for key in ("model", *layout.rows)}
+    assert list(wide.columns[: len(heads)]) == list(heads.values())
     for _, row in chosen.iterrows():
-        line = one(wide, **{key: row[key] for key in rows})
-        assert line[row[column] if column else "value"] == tables.cell(row.to_dict())
-    assert (wide.drop(columns=rows) != "").to_numpy().sum() == len(chosen)
+        line = one(wide, **{head: shown(key, row[key]) for key, head in heads.items()})
+        column = ", ".join(filter(None, (shown(key, row[key]) for key in layout.columns)))
+        assert line[column or "value"] == tables.cell(row.to_dict())
+    assert (wide.drop(columns=list(heads.values())) != "").to_numpy().sum() == len(chosen)
+
+
+def test_numbers_of_layers_and_edits_are_whole():
+    assert set(tables.wide(selected("layers"), "layers")["layer"]) == {"", "5", "18"}
+    assert set(tables.wide(selected("training_size"), "training_size")["mask of edits"]) == {"", "9", "30"}
 
 
 @pytest.mark.parametrize("name", sorted(tables.TABLES))
 def test_a_table_for_readers_shows_every_cell_under_its_caption(name):
     chosen = selected(name)
-    caption, shown = tables.caption(chosen, name), tables.wide(chosen, name)
+    caption, shown = tables.caption(chosen, name, "What it shows"), tables.wide(chosen, name)
     text, page = tables.markdown(shown, caption), tables.page(shown, caption)
     _, lines = text.split("\n\n", 1)
     title = f"Table {name[-1]}" if name.startswith("table") else name.replace("_", " ").capitalize()
-    assert caption.startswith(f"**{title}.** {tables.TABLES[name].title}. Model ")
+    assert caption.startswith(f"**{title}.** What it shows. Model ")
     assert lines.startswith("|") and lines.splitlines()[1].startswith("|:--")
     for cell in map(tables.cell, chosen.to_dict("records")):
         assert f"| {cell} " in lines
@@ -224,18 +275,30 @@ def test_a_table_for_readers_shows_every_cell_under_its_caption(name):
 
 
 def test_masks_and_splits_stand_in_a_readers_order():
-    expected = {"table2": STATES, "table4": ("train", "test", "ood"), "blocking": CONDITIONS}
+    expected = {"table2": STATES, "table4": ("train", "test", "ood"), "blocking": BLOCKED}
     for name, order in expected.items():
         assert tuple(tables.wide(selected(name), name).columns[3:]) == order
 
 
-def test_rows_are_sorted_by_method_mask_and_number():
+def test_rows_are_sorted_by_mask_and_number():
     rows = tables.wide(selected("mask_shares"), "mask_shares")
-    shown = rows.loc[rows["model"] == "small", "mask"].tolist()
-    assert shown[:4] == ["original", "none", "shared", "layer_zeroed"]
-    assert shown[4:] == sorted(SHARES, key=lambda name: (name.rpartition("-")[0], float(name.rpartition("-")[2])))
-    sizes = tables.wide(selected("training_size"), "training_size")["mask"].drop_duplicates().tolist()
-    assert sizes == ["original", "shared", "random", "edits9", "edits30"]
+    keys = rows.loc[rows["model"] == "small", list(tables.OF_A_MASK)].apply(tuple, axis=1).tolist()
+    assert keys[:4] == [("", "", state) for state in ("original", "edited", "shared", "layer_zeroed")]
+    order = ["sigmoid", "hard-concrete", "topk", "update", "columns"]
+    assert keys[4:] == sorted(
+        keys[4:], key=lambda key: (order.index(key[0]), float(key[1]), STATES.index(key[2]) if key[2] in STATES else 9)
+    )
+    assert len(keys[4:]) == len(SHARES)
+    sizes = tables.wide(selected("training_size"), "training_size")[["mask of edits", "state"]].drop_duplicates()
+    assert sizes.apply(tuple, axis=1).tolist() == [
+        ("", "original"),
+        ("", "shared"),
+        ("", "random"),
+        ("9", "shared"),
+        ("30", "shared"),
+    ]
+    layers = tables.wide(selected("layers"), "layers")["layer"].drop_duplicates().tolist()
+    assert layers == ["", "5", "18"]
 
 
 def test_several_seeds_are_a_mean_and_a_spread():
@@ -244,7 +307,7 @@ def test_several_seeds_are_a_mean_and_a_spread():
     wide, alone = tables.wide(both, "table2"), tables.wide(table, "table2")
     assert list(wide.columns) == list(alone.columns) and len(wide) == len(alone)
     first = table[
-        (table["model"] == "small") & (table["metric"] == "rsr") & (table["split"] == "test") & (table["mask"] == "shared")
+        (table["model"] == "small") & (table["metric"] == "rsr") & (table["split"] == "test") & (table["state"] == "shared")
     ]
     cell = one(wide, model="small", metric="rsr", split="test")["shared"]
     assert cell == f"{first['value'].iloc[0] + 1:.3f} ± {np.std([0.0, 2.0], ddof=1):.3f}"
@@ -254,8 +317,8 @@ def test_several_seeds_are_a_mean_and_a_spread():
 @pytest.mark.parametrize(("pruned", "warned"), [(0.0, True), (0.1, False), (1.0, True)])
 def test_a_mask_that_prunes_nothing_or_everything_is_named_in_the_table(pruned, warned):
     table = tables.select(measures("reversal", "perplexity"), "table2")
-    of_mask = (table["metric"] == "pruned") & (table["mask"] == "shared") & (table["model"] == "small")
-    text = tables.caption(table.assign(value=table["value"].where(~of_mask, pruned)), "table2")
+    of_mask = (table["metric"] == "pruned") & (table["state"] == "shared") & (table["model"] == "small")
+    text = tables.caption(table.assign(value=table["value"].where(~of_mask, pruned)), "table2", "A title")
     assert ("Warning" in text) == warned
     assert (f"shared of small, seed 0 ({pruned:.0%})" in text) == warned
 
@@ -327,8 +390,8 @@ def test_a_figures_caption_begins_with_its_name(name, title):
     assert caption.startswith(f"**{title}.** A. Computed as in the released code (as_released).\n")
 
 
-def test_every_figure_has_a_caption_and_every_caption_a_figure():
+def test_every_figure_and_table_has_a_caption_and_every_caption_is_of_one():
     captions = read("captions")
     modules = {path.stem for path in Path(figures.__file__).parent.glob("*.py")} - SHARED
-    assert set(captions) == modules
-    assert not [name for name, text in captions.items() if re.match(r"figure \d", text, re.I)]  # the report adds the number
+    assert set(captions["figures"]) == modules and set(captions["tables"]) == set(tables.TABLES)
+    assert not [name for name, text in captions["figures"].items() if re.match(r"figure \d", text, re.I)]  # the report adds it

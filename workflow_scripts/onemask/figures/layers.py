@@ -10,9 +10,9 @@ from onemask.summaries.schemas import MEASURES
 
 SIZE = (style.TEXT, 2.9)
 TABLES = {"study": MEASURES}
-# look -> metric, state, and what it is in words
+# look -> metric, state (a layer's energy is of none), and what it is in words
 CURVES = {
-    "common_energy": ("common_energy", "edited", style.LABELS["common_energy"]),
+    "common_energy": ("common_energy", "", style.LABELS["common_energy"]),
     "edited": ("success", "edited", "editing success"),
     "shared": ("rsr", "shared", "RSR, trained mask"),
     "layer_zeroed": ("rsr", "layer_zeroed", "RSR, layer zeroed"),
