@@ -31,11 +31,11 @@ def arguments(smk, schemas):
     if "study" in smk.input.keys():
         table = read_table(smk.input.study, schemas["study"]).query("relation == 'all'")
         return {row["label"]: {"measures": table[table["model"] == row["model"]]} for row in rows.values()}
-    found = {name: {} for name in rows}
+    by_row = {name: {} for name in rows}
     for kind, paths in smk.input.items():
         for (name, row), path in zip(rows.items(), paths, strict=True):
-            found[name] |= of_row(row, kind, path, schemas[kind], smk.params.as_released)
-    return found
+            by_row[name] |= of_row(row, kind, path, schemas[kind], smk.params.as_released)
+    return by_row
 
 
 def record(smk, tables):

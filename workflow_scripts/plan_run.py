@@ -35,11 +35,11 @@ def report(config: list[str], device: str) -> str:
             f"{row.peak / 1e9:5.1f} GB {row.disk / 1e9:5.1f} GB  {done}"
         )
     named = {rule for rules in STAGES.values() for rule in rules}
-    large, chosen = table.loc[table["peak"].idxmax()], devices[device]
+    large, hardware = table.loc[table["peak"].idxmax()], devices[device]
     lines += [
         f"{counts['total']} jobs, {sum(counts[rule] for rule in named)} of them run a model",
-        f"{table['seconds'].sum() / 3600:.1f} hours on {device}, where {chosen['achieved']:.0%} of its peak is reached",
-        f"at most {large['peak'] / 1e9:.1f} of {chosen['memory']} GB ({large['model']}, {large['method']}, {large['stage']})",
+        f"{table['seconds'].sum() / 3600:.1f} hours on {device}, where {hardware['achieved']:.0%} of its peak is reached",
+        f"at most {large['peak'] / 1e9:.1f} of {hardware['memory']} GB ({large['model']}, {large['method']}, {large['stage']})",
         f"{table['disk'].sum() / 1e9:.1f} GB on disk",
         "main memory asked for a job: "
         + ", ".join(f"{own.memory_mb / 1000:.0f} GB ({name})" for name, own in run.models.items()),
@@ -52,9 +52,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", nargs="+", help="files of config/, later ones laid over earlier ones")
     parser.add_argument("--device", default="a100-80", help="an entry of config/devices.yaml")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        print(report(given.config, given.device))
+        print(report(options.config, options.device))
     except OnemaskError as error:
         sys.exit(f"onemask: {error}")
 

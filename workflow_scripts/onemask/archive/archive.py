@@ -119,11 +119,11 @@ def choose(root: Path, run: str, jobs: list[Job]) -> dict[str, dict[str, Entry]]
 
 def versions(root: Path, shown: dict[str, dict[str, Entry]]) -> list[tuple[str, str]]:
     """Names and versions of all packages that made the tables and drew the figures."""
-    found = [read_provenance(root / path)["versions"] for path in shown["tables"] if path.endswith(".parquet")]
-    found += [
+    installed = [read_provenance(root / path)["versions"] for path in shown["tables"] if path.endswith(".parquet")]
+    installed += [
         json.loads((root / path).read_text(encoding="utf-8"))["versions"] for path in shown["figures"] if path.endswith(".json")
     ]
-    return sorted({package for packages in found for package in packages.items()})
+    return sorted({package for packages in installed for package in packages.items()})
 
 
 def write_zip(path: Path, entries: dict[str, Entry]) -> None:
@@ -137,15 +137,15 @@ def write_zip(path: Path, entries: dict[str, Entry]) -> None:
                 shutil.copyfileobj(source, target)
 
 
-def make(root: Path, run: str, wanted: list[str]) -> tuple[Path, dict[str, int]]:
+def make(root: Path, run: str, optional: list[str]) -> tuple[Path, dict[str, int]]:
     """Write results/<run>/archive.zip; return its path and the bytes of each part, of those left out too.
 
-    root: the project's folder, a git clone. wanted: which of `OPTIONAL` go in.
+    root: the project's folder, a git clone. optional: which of `OPTIONAL` go in.
     Raises OnemaskError when the run is not finished, or the code that is there is not a commit.
     """
     commit, jobs = read_commit(root), read_jobs(root, run)
     parts = choose(root, run, jobs) | {"code": read_code(root)}
-    entries = {name: entry for part in parts if part not in OPTIONAL or part in wanted for name, entry in parts[part].items()}
+    entries = {name: entry for part in parts if part not in OPTIONAL or part in optional for name, entry in parts[part].items()}
     entries[VERIFY] = parts["code"][f"code/workflow_scripts/{VERIFY}"]
     entries["README.md"] = Entry(README.format(run=run, commit=commit.sha1).encode())
     described = {name: crate.File(entry.sha256(), entry.size) for name, entry in sorted(entries.items())}

@@ -80,5 +80,5 @@ def read_usage(root: Path, job: Job) -> dict[str, str]:
 def read_end(root: Path, job: Job) -> str | None:
     """When the job ended, ISO 8601; None where its log does not say."""
     log = root / job.log
-    found = ENDED.findall(log.read_text(encoding="utf-8", errors="replace")) if log.is_file() else []
-    return found[-1] if found else None
+    times = ENDED.findall(log.read_text(encoding="utf-8", errors="replace")) if log.is_file() else []
+    return times[-1] if times else None

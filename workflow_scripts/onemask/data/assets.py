@@ -25,16 +25,16 @@ from onemask.model.shape import check_shape
 def check_hash(path: Path, expected: str | None, name: str) -> str:
     """The file's SHA-256; OnemaskError when it cannot be read or another one is expected."""
     try:
-        found = sha256(path)
+        actual = sha256(path)
     except OSError as error:
         raise OnemaskError(f"a file at {path}", reason(error), "Correct the path.") from error
-    if expected and found != expected:
+    if expected and actual != expected:
         raise OnemaskError(
             f"sha256 {expected} for {name}",
-            found,
+            actual,
             "The download is damaged or was replaced; delete it, or correct the config.",
         )
-    return found
+    return actual
 
 
 def download_member(requirement: str, member: str, expected: str, folder: Path) -> Path:

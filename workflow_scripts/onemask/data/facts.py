@@ -32,8 +32,8 @@ def released_splits(folder: str | Path, relations: list[str], first: dict[str, i
         "joint_train": read("memit_train_1000s_10rels.json"),
         "joint_test": read("memit_test_1000s_10rels.json"),
     }
-    wanted = {"train": RELEASED_PER_RELATION["train"]} | (first or {})
-    return {name: _first(splits[name], name, wanted.get(name)) for name in splits}
+    counts = {"train": RELEASED_PER_RELATION["train"]} | (first or {})
+    return {name: _first(splits[name], name, counts.get(name)) for name in splits}
 
 
 def _first(facts: pd.DataFrame, split: str, count: int | None) -> pd.DataFrame:
@@ -69,16 +69,16 @@ def sample_splits(
             raise OnemaskError(f"facts of relation {relation}", "none", f"Known: {sorted(table['relation_id'].unique())}.")
         home = [split for split in parts if (SPLITS[split].role == "ood") == (relation in ood_relations)]
         for joint in (False, True):
-            wanted = {split: per_relation[split] for split in home if SPLITS[split].joint == joint}
-            if sum(wanted.values()) > len(pool):
+            counts = {split: per_relation[split] for split in home if SPLITS[split].joint == joint}
+            if sum(counts.values()) > len(pool):
                 raise OnemaskError(
-                    f"{sum(wanted.values())} facts of {relation} for {' + '.join(wanted)}",
+                    f"{sum(counts.values())} facts of {relation} for {' + '.join(counts)}",
                     f"{len(pool)} with distinct subjects",
                     "Lower `per_relation` in the config or add facts.",
                 )
             order = np.random.default_rng([seed, index, joint]).permutation(len(pool))
             start = 0
-            for split, count in wanted.items():
+            for split, count in counts.items():
                 parts[split].append(pool.iloc[np.sort(order[start : start + count])])
                 start += count
     return {split: pd.concat(frames, ignore_index=True) for split, frames in parts.items()}
@@ -86,8 +86,8 @@ def sample_splits(
 
 def leaks(splits: dict[str, pd.DataFrame], held_out: str, training: str) -> int:
     """How many (relation, subject) pairs or case ids of one split are also in another."""
-    seen, cases = (splits[training][columns] for columns in (["relation_id", "subject"], "case_id"))
-    pairs = set(seen.itertuples(index=False, name=None))
+    training_pairs, cases = (splits[training][columns] for columns in (["relation_id", "subject"], "case_id"))
+    pairs = set(training_pairs.itertuples(index=False, name=None))
     frame = splits[held_out]
     twice = [pair in pairs for pair in frame[["relation_id", "subject"]].itertuples(index=False, name=None)]
     return int((np.array(twice) | frame["case_id"].isin(cases).to_numpy()).sum())

@@ -33,14 +33,14 @@ def _contents(text: str, path: str | Path) -> list:
         lines = [("", text)]
     else:
         lines = [(f" on line {number}", line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    found = []
+    records = []
     for where, line in lines:
         try:
             content = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise OnemaskError(f"JSON{where} of {path}", reason(error), "Write one JSON object a line, or one list.") from error
-        found += content if isinstance(content, list) else [content]
-    return found
+        records += content if isinstance(content, list) else [content]
+    return records
 
 
 def _record(content: object, number: int, where: str) -> dict:

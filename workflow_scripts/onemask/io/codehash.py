@@ -121,10 +121,10 @@ def _part(code: str, names: frozenset[str]) -> list[ast.stmt]:
     if WHOLE in names:
         return statements
     while True:
-        chosen = [statement for statement in statements if _defined(statement) & needed]
-        used = {node.id for statement in chosen for node in ast.walk(statement) if isinstance(node, ast.Name)}
+        parts = [statement for statement in statements if _defined(statement) & needed]
+        used = {node.id for statement in parts for node in ast.walk(statement) if isinstance(node, ast.Name)}
         if used <= needed:
-            return chosen
+            return parts
         needed |= used
 
 
@@ -143,26 +143,26 @@ def _module_files(name: str) -> list[Path]:
 @functools.cache
 def _imports(file: Path, names: frozenset[str]) -> list[tuple[Path, str]]:
     """Files of this project that a part of a module imports directly, each with the name that is imported from it."""
-    found = []
+    imported = []
     for node in (node for statement in _part(_read(file), names) for node in ast.walk(statement)):
         if isinstance(node, ast.Import):
-            found += [(file, WHOLE) for alias in node.names for file in _module_files(alias.name)]
+            imported += [(file, WHOLE) for alias in node.names for file in _module_files(alias.name)]
         elif isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
-                found += [(file, alias.name) for file in _module_files(node.module)]
-                found += [(file, WHOLE) for file in _module_files(f"{node.module}.{alias.name}")]
-    return [(file, name if file.name in IN_PARTS else WHOLE) for file, name in found]
+                imported += [(file, alias.name) for file in _module_files(node.module)]
+                imported += [(file, WHOLE) for file in _module_files(f"{node.module}.{alias.name}")]
+    return [(file, name if file.name in IN_PARTS else WHOLE) for file, name in imported]
 
 
 def code_behind(*files: Path) -> dict[Path, frozenset[str]]:
     """The files themselves and all they import within this project, sorted; of each the names that count, or `WHOLE`."""
-    todo, seen = [(Path(file).resolve(), WHOLE) for file in files], {}
+    todo, behind = [(Path(file).resolve(), WHOLE) for file in files], {}
     while todo:
         file, name = todo.pop()
-        if name not in seen.get(file, ()) and file.relative_to(ROOT).as_posix() not in NO_RESULTS:
-            seen[file] = seen.get(file, frozenset()) | {name}
+        if name not in behind.get(file, ()) and file.relative_to(ROOT).as_posix() not in NO_RESULTS:
+            behind[file] = behind.get(file, frozenset()) | {name}
             todo += _imports(file, frozenset({name}))
-    return dict(sorted(seen.items()))
+    return dict(sorted(behind.items()))
 
 
 def files_behind(*files: Path) -> list[Path]:

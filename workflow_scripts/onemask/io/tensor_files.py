@@ -28,11 +28,11 @@ def _digest(tensors: dict[str, Tensor], metadata: str) -> str:
 
 def write_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict) -> None:
     """Write tensors with metadata (of JSON); OnemaskError when the disk is full or the folder cannot be written."""
-    said = json.dumps(metadata, sort_keys=True)
+    text = json.dumps(metadata, sort_keys=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         try:
-            save_file(tensors, temporary, {KEY: json.dumps([_digest(tensors, said), said])})
+            save_file(tensors, temporary, {KEY: json.dumps([_digest(tensors, text), text])})
         except SafetensorError as error:  # safetensors' word for a full disk
             raise OSError(str(error)) from error
 
@@ -48,14 +48,14 @@ def read_tensors(path: str | Path, what: str, *names: str) -> tuple[dict[str, Te
     except (OSError, SafetensorError) as error:
         raise OnemaskError(f"{what} at {path}", reason(error), REMAKE) from error
     try:
-        digest, said = json.loads(metadata[KEY])
+        digest, text = json.loads(metadata[KEY])
     except (KeyError, TypeError, ValueError):  # another maker's
-        digest, said = None, ""
-    if digest != _digest(tensors, said):
+        digest, text = None, ""
+    if digest != _digest(tensors, text):
         raise OnemaskError(f"{what} at {path}", "other content than onemask wrote", REMAKE)
     if set(names) - set(tensors):
         raise OnemaskError(f"{what} at {path}", f"a file of {', '.join(tensors)}", REMAKE)
-    return tensors, json.loads(said)
+    return tensors, json.loads(text)
 
 
 @dataclass(frozen=True)

@@ -38,12 +38,12 @@ def weights(model: Model) -> int:
 def saved(model: Model, layer: int, rows: int, length: int, dtype: torch.dtype, device: str = "meta") -> int:
     """Bytes that autograd keeps of the blocks behind `layer`, whose input is differentiated, weights not counted."""
     own = {parameter.untyped_storage()._cdata for parameter in model.network.parameters()}
-    found: dict[int, int] = {}
+    sizes: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in own:
-            found[storage._cdata] = storage.nbytes()
+            sizes[storage._cdata] = storage.nbytes()
         held.append(tensor)  # else a freed storage's number would come again
         return tensor
 
@@ -55,7 +55,7 @@ def saved(model: Model, layer: int, rows: int, length: int, dtype: torch.dtype, 
         torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16),
     ):
         run_blocks(model, hidden, range(layer + 1, model.n_layers), causal_mask(lengths, length), positions)
-    return sum(found.values())
+    return sum(sizes.values())
 
 
 def token_memory(model: Model) -> int:
@@ -93,16 +93,16 @@ def peaks(
 
     mask, suffix = settings.mask, length["suffix"] + length["object"] - 1
     rows = editing["edit_batch_tokens"] / (length["prompt"] + contexts(editing)[1])
-    found = {
+    extra = {
         "reversal": logits(batch_tokens / length["prompt"], 4) + batch_tokens * forward,
         "perplexity": logits(windows.window, 3) + 2 * windows.tokens * (model.d_model + model.d_mlp) * item,
     }
-    found["edits"] = trained(round(rows * suffix), editing["precision"], suffix) + logits(rows * length["object"], 5)
+    extra["edits"] = trained(round(rows * suffix), editing["precision"], suffix) + logits(rows * length["object"], 5)
     text = (length["prompt"] + (TEXTS_AN_EDIT - 1) * length["paraphrase"]) / TEXTS_AN_EDIT
     tokens = min(mask.batch_tokens, round(mask.batch_edits * TEXTS_AN_EDIT * text))
-    found["mask"] = trained(tokens, mask.precision, text) + logits(tokens / text, 5)
+    extra["mask"] = trained(tokens, mask.precision, text) + logits(tokens / text, 5)
     # theta, AdamW's two moments, both gradients, soft and hard mask, and the masked weights
-    found["mask"] += 8 * FLOAT32 * matrix + FLOAT32 * matrix * bool(joint)
+    extra["mask"] += 8 * FLOAT32 * matrix + FLOAT32 * matrix * bool(joint)
     if "layers" in editing:
-        found["edits"] += 3 * FLOAT64 * model.d_mlp**2 + 4 * FLOAT64 * model.d_mlp * joint
-    return {stage: round(own + taken) for stage, taken in found.items()}
+        extra["edits"] += 3 * FLOAT64 * model.d_mlp**2 + 4 * FLOAT64 * model.d_mlp * joint
+    return {stage: round(own + taken) for stage, taken in extra.items()}

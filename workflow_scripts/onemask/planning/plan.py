@@ -72,7 +72,7 @@ def operations(run: Run, model: str, method: str) -> dict[str, float]:
     edits = sum(facts[split] for split in run.splits_of(method))
     sampled = 0 if joint else min(test, run.perplexity.edits)
     looked_at = min(test, run.decomposition.facts or test)
-    found = {
+    counts = {
         "edits": costs.edited(shape, layer, texts, edits, editing),
         "mask": len(run.mask_seeds) * costs.masked(shape, layer, texts, train, run.mask_settings(model, method)),
         "reversal": costs.scored(shape, layer, texts, edits, costs.STATES)
@@ -82,14 +82,14 @@ def operations(run: Run, model: str, method: str) -> dict[str, float]:
         "looks": 9 * shape.through(shape.n_layers, looked_at * texts["prompt"]) + costs.patched(shape, layer, texts, looked_at),
     }
     if not joint:
-        found["blocking"] = costs.edited(shape, layer, texts, test, editing) + costs.scored(shape, layer, texts, test, 4)
-        found["pruning"] = 0.0
+        counts["blocking"] = costs.edited(shape, layer, texts, test, editing) + costs.scored(shape, layer, texts, test, 4)
+        counts["pruning"] = 0.0
     if run.has_collapse(method):
-        found["perplexity"] += collapse_operations(shape, layer, run.perplexity, test)
+        counts["perplexity"] += collapse_operations(shape, layer, run.perplexity, test)
     if run.has_pruning(method):
         states = len(run.pruning.shares) * PRUNED_STATES
-        found["pruning"] = costs.scored(shape, layer, texts, min(test, run.pruning.facts), states)
-    return found
+        counts["pruning"] = costs.scored(shape, layer, texts, min(test, run.pruning.facts), states)
+    return counts
 
 
 def collapse_operations(shape: costs.Shape, layer: int, perplexity: Perplexity, edits: int) -> float:
