@@ -32,8 +32,20 @@ OF_THE_RUN = ("test_pipeline.py", "test_report.py", "test_archive.py", "test_kil
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those of the finished run, which take longest, come first; SLURM's, which wait for it to compare with, come last."""
+    """Those of the finished run, which take longest, come first; SLURM's, which wait for it to compare with, come last.
+
+    Whole files of SLOW are marked, so that `make check` may leave them out.
+    """
+    for item in items:
+        if item.path.name in SLOW:
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: (item.path.name not in OF_THE_RUN, item.path.name == "test_slurm.py"))
+# start processes that each load torch or make a graph of jobs: seconds a test
+SLOW = (
+    *OF_THE_RUN,
+    *("test_slurm.py", "test_hub.py", "test_easyeditor.py", "test_resumed.py", "test_registry.py", "test_shapes.py"),
+    *(f"test_faults_{kind}.py" for kind in ("command", "config", "facts", "files", "models", "places")),
+)
 
 
 class ByFile(LoadScopeScheduling):
