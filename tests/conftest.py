@@ -40,10 +40,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.name in SLOW:
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: (item.path.name not in OF_THE_RUN, item.path.name == "test_slurm.py"))
+
+
 # start processes that each load torch or make a graph of jobs: seconds a test
 SLOW = (
     *OF_THE_RUN,
     *("test_slurm.py", "test_hub.py", "test_easyeditor.py", "test_resumed.py", "test_registry.py", "test_shapes.py"),
+    *("test_cli.py", "test_mechanism_figures.py"),
     *(f"test_faults_{kind}.py" for kind in ("command", "config", "facts", "files", "models", "places")),
 )
 

@@ -233,6 +233,7 @@ test_masking.train_on_disk(sys.argv[1], test_masking.Checkpoint(pathlib.Path(sys
 """
 
 
+@pytest.mark.slow
 @each_parametrisation
 def test_a_process_killed_anywhere_resumes_to_the_same_bits(parametrisation, tmp_path):
     checkpoint = tmp_path / "checkpoint"
