@@ -45,8 +45,9 @@ def a_checkpoint(folder: Path) -> Path:
 
 
 def summarised(path: Path) -> Ended:
-    output = {"measures": path.with_suffix(".out")}
-    return rule(summarise_perplexity, path.parent, input={"perplexity": path}, output=output, wildcards=WILDCARDS)
+    params = {"mask": {}, "key": {"model": "tiny", "method": "rome"}}
+    files = {"input": {"perplexity": path}, "output": {"measures": path.with_suffix(".out")}}
+    return rule(summarise_perplexity, path.parent, **files, params=params, wildcards=WILDCARDS)
 
 
 def structured(path: Path) -> Ended:
