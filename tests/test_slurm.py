@@ -23,7 +23,7 @@ from killing import command
 CLUSTER = ROOT / "profiles" / "slurm" / "one_machine.sh"
 METHOD = "results/test/tiny-gpt2/rome"
 MASKED = f"{METHOD}/shared/seed0"
-CORE = [f"{MASKED}/blocking/P17.parquet", f"{MASKED}/reversal/test.parquet", f"{METHOD}/measures/editing/test.parquet"]
+CORE = [f"{MASKED}/blocking/0.parquet", f"{MASKED}/reversal/test.parquet", f"{METHOD}/measures/editing/test.parquet"]
 TEMPLATES = "results/test/tiny-gpt2/templates.parquet"
 RESULTS = (".parquet", ".safetensors", ".csv", ".md", ".pdf", ".png")
 
@@ -93,7 +93,7 @@ def test_the_profile_asks_for_a_gpu_where_a_model_runs():
     profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text(encoding="utf-8"))
     text = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "rules").glob("*.smk")))
     rules = {match[1]: match[2] for match in re.finditer(r"^rule (\w+):\n((?:(?: {4}.*)?\n)+)", text, re.M)}
-    rules |= {f"measure_{way}": "device=" for way in ("activations", "attention", "patching")}  # made in a loop
+    rules |= {f"measure_{way}": "device=" for way in ("decomposition", "activations", "attention", "patching")}  # made in a loop
     with_device = {name for name, body in rules.items() if "device=" in body}
     assert set(profile["set-resources"]) == with_device
     assert not [name for name in with_device if "localrule: True" in rules[name]]
