@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 SLOW = (
     *OF_THE_RUN,
     *("test_slurm.py", "test_hub.py", "test_easyeditor.py", "test_resumed.py", "test_registry.py", "test_shapes.py"),
-    *("test_cli.py", "test_mechanism_figures.py"),
+    *("test_cli.py", "test_mechanism_figures.py", "test_study_figures.py"),
     *(f"test_faults_{kind}.py" for kind in ("command", "config", "facts", "files", "models", "places")),
 )
 
