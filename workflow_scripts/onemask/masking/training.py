@@ -27,7 +27,7 @@ from onemask.model.forward import at_least_float32, ends, finish_at
 from onemask.model.input_cache import LayerInputCache, cache_layer_inputs
 from onemask.model.models import Model
 from onemask.model.scoring import fact_batches, probe, score
-from onemask.model.tokens import batches, encode, encode_target
+from onemask.model.tokens import batches, encode, encode_target, fill
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,10 @@ def prepare(
     """
     texts, true, new, edit = [], [], [], []
     for i, fact in enumerate(facts.itertuples()):
-        for text in [fact.prompt.replace("{}", fact.subject), *fact.paraphrases]:
+        for text in [fill(fact.prompt, fact.subject), *fact.paraphrases]:
             texts.append(encode(model.tokenizer, text))
-            true.append(encode_target(model.tokenizer, fact.target_true)[0])
-            new.append(encode_target(model.tokenizer, fact.target_new)[0])
+            true.append(encode_target(model.tokenizer, text, fact.target_true)[0])
+            new.append(encode_target(model.tokenizer, text, fact.target_new)[0])
             edit.append(i)
     true, new, edit = (torch.tensor(column, device=model.device) for column in (true, new, edit))
     cache = cache_layer_inputs(model, edits.layer, texts, settings.cache_mb, file)
