@@ -11,7 +11,7 @@ from conftest import FACTS
 from onemask.commands.outcome import outcome
 from onemask.editors import memit, rome, verdicts
 from onemask.editors.base import Edited
-from onemask.editors.health import UNSTABLE_KL, health
+from onemask.editors.health import UNSTABLE, health
 from onemask.editors.tables import edits_table, without_unstable
 from onemask.model import neutral
 from onemask.model.edits import FactoredEdits, applied
@@ -29,7 +29,7 @@ def edited_by(u: torch.Tensor, r: torch.Tensor, layer: int = 1) -> Edited:
 def scaled(model, factor: float) -> Edited:
     """ROME's edits, the last of them times a factor."""
     (part,) = rome.edit(task(model), ROME).layers
-    factors = torch.ones(len(part), dtype=torch.float64)
+    factors = torch.ones(len(part), dtype=part.r.dtype)
     factors[-1] = factor
     return edited_by(part.u, part.scaled(factors).r)
 
@@ -68,9 +68,10 @@ def test_a_joint_edit_has_one_health(model):
 
 
 @pytest.mark.parametrize("factor", [1e4, math.nan, math.inf])
-def test_an_edit_that_breaks_the_model_is_unstable_and_the_others_are_not(model, factor):
+def test_an_edit_that_breaks_the_model_is_unstable_and_the_others_are_not(tiny, factor):
+    model = tiny
     table = edits_table(model, FRAME, scaled(model, factor), False, 1000)
-    assert table["unstable"].tolist() == [*(table["neutral_kl"] > UNSTABLE_KL)[:-1], True]
+    assert table["unstable"].tolist() == [*(table["neutral_kl"] > UNSTABLE * neutral.mean_nll(model, neutral.TOKENS))[:-1], True]
     assert table["verdict"].iloc[-1] == verdicts.UNSTABLE
     left = without_unstable(table)
     assert left["failure"].iloc[-1] == "unstable" and (without_unstable(table.assign(joint=True))["failure"] == "").all()
@@ -117,8 +118,8 @@ def test_objects_of_which_one_begins_the_other_are_told(model):
     assert nested(model, frame).tolist() == [False, True, True, True, True]
 
 
-def test_the_last_lines_say_what_to_do(model):
-    table = edits_table(model, FRAME, scaled(model, 1e4), False, 1000)
+def test_the_last_lines_say_what_to_do(tiny):
+    table = edits_table(tiny, FRAME, scaled(tiny, 1e4), False, 1000)
     table.loc[0, ["target_true", "target_new", "verdict"]] = "New York", "New York City", "undecidable"
     table.loc[0, ["logp_true_before", "logp_new_before", "logp_true_after", "logp_new_after"]] = -1.0, -3.0, -1.0, -1.1
     said = outcome(table)

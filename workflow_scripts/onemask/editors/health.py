@@ -10,9 +10,10 @@ from torch import Tensor
 
 from onemask.editors.base import Edited
 from onemask.model.models import Model
-from onemask.model.neutral import divergence_of_all, divergence_of_each
+from onemask.model.neutral import TOKENS, divergence_of_all, divergence_of_each, mean_nll
 
-UNSTABLE_KL = 1.0  # nats a token
+# of the mean NLL that the neutral text has in the unedited model: the worth of a prediction differs between models
+UNSTABLE = 0.5
 ADVICE = "method r-rome, or a prompt in which the subject does not stand first, may do better"
 
 
@@ -28,7 +29,7 @@ def relative_norms(model: Model, edited: Edited, joint: bool) -> Float[Tensor, "
 def health(model: Model, edited: Edited, joint: bool) -> pd.DataFrame:
     """Columns relative_norm, neutral_kl (nats a token of the neutral text) and unstable of the `edits` table, a row a fact.
 
-    unstable: the model's predictions on the neutral text have changed by more than UNSTABLE_KL, or are no numbers any more.
+    unstable: the model's predictions on the neutral text have changed by more than UNSTABLE says, or are no numbers any more.
     """
     if joint:
         divergence = divergence_of_all(model, edited.layers).expand(len(edited.failed))
@@ -37,4 +38,4 @@ def health(model: Model, edited: Edited, joint: bool) -> pd.DataFrame:
         divergence = divergence_of_each(model, only)
     columns = {"relative_norm": relative_norms(model, edited, joint), "neutral_kl": divergence}
     table = pd.DataFrame({name: values.numpy() for name, values in columns.items()})
-    return table.assign(unstable=~(table["neutral_kl"] <= UNSTABLE_KL))
+    return table.assign(unstable=~(table["neutral_kl"] <= UNSTABLE * mean_nll(model, TOKENS)))

@@ -30,11 +30,11 @@ def _log_probs(model: Model, at_layer: LayerInput, update: Update | None = None)
 
 
 @torch.inference_mode()
-def perplexity(model: Model) -> float:
-    """Perplexity of the text, its first token left out."""
-    ids = _ids(model)
+def mean_nll(model: Model, tokens: int | None = None) -> float:
+    """Mean negative log-likelihood (nats) of the text's tokens but the first, or of its first `tokens`."""
+    ids = _ids(model, tokens)
     log_probs = _log_probs(model, run_to(model, model.n_layers - 1, pad([ids])))
-    return float(torch.nn.functional.nll_loss(log_probs[:-1], torch.tensor(ids[1:], device=model.device)).exp())
+    return float(torch.nn.functional.nll_loss(log_probs[:-1], torch.tensor(ids[1:], device=model.device)))
 
 
 @torch.inference_mode()
