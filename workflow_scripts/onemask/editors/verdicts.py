@@ -15,14 +15,22 @@ VERDICTS = {
 }
 
 
-def verdicts(table: pd.DataFrame, nested: np.ndarray) -> np.ndarray:
-    """The word of VERDICTS for each row of an `edits` table, as yet without it.
+def holds(table: pd.DataFrame, when: str = "after") -> np.ndarray:
+    """Is the new object the likelier one, by the columns "before" or "after" of an `edits` table?
 
-    nested: the tokens of one object begin the other's. Where no true object is known (""), the new one counts as likelier
-    where the model predicts each of its tokens.
+    Where no true object is known (""), it is where the model predicts each of its tokens.
     """
-    unknown = (table["target_true"] == "").to_numpy()
-    before = np.where(unknown, table["token_accuracy_before"] == 1, table["logp_new_before"] > table["logp_true_before"])
-    after = np.where(unknown, table["token_accuracy"] == 1, table["logp_new_after"] > table["logp_true_after"])
-    conditions = [table["failure"] != "", table["unstable"], nested & ~unknown, after & before, after]
+    accuracy = table["token_accuracy" if when == "after" else "token_accuracy_before"]
+    likelier = table[f"logp_new_{when}"] > table[f"logp_true_{when}"]
+    return np.where(table["target_true"] == "", accuracy == 1, likelier)
+
+
+def verdicts(table: pd.DataFrame, nested: np.ndarray) -> np.ndarray:
+    """The word of VERDICTS for each row of an `edits` table, as yet without it but with token_accuracy_before.
+
+    nested: the tokens of one object begin the other's.
+    """
+    before, after = holds(table, "before"), holds(table)
+    undecidable = nested & (table["target_true"] != "").to_numpy()
+    conditions = [table["failure"] != "", table["unstable"], undecidable, after & before, after]
     return np.select(conditions, [FAILED, UNSTABLE, UNDECIDABLE, ALREADY_SO, EDITED], default=NOT_EDITED)
