@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from conftest import FACTS
+from conftest import FACTS, ROOT
 from onemask.commands.outcome import outcome
 from onemask.commands.sum_check import in_the_sum
 from onemask.editors import memit, rome, verdicts
@@ -150,3 +150,9 @@ def test_a_sum_of_nothing_holds_what_held(tiny):
     assert in_the_sum(tiny, table) == (
         f"{count} of {count} edits that hold on their own hold in the sum; perplexity of a neutral text {before} -> {before}"
     )
+
+
+def test_the_words_stand_in_the_docs():
+    page = (ROOT / "docs" / "your_own.md").read_text(encoding="utf-8")
+    first = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert first == list(verdicts.VERDICTS)
