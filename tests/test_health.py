@@ -155,4 +155,4 @@ def test_a_sum_of_nothing_holds_what_held(tiny):
 def test_the_words_stand_in_the_docs():
     page = (ROOT / "docs" / "your_own.md").read_text(encoding="utf-8")
     first = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
-    assert first == list(verdicts.VERDICTS)
+    assert tuple(first) == verdicts.VERDICTS
