@@ -19,6 +19,7 @@ from onemask.data import assets
 from onemask.data.assets import check_hash, download_member, download_url, fetch_model
 from onemask.data.corpus import fetch_corpus, local_documents, wiki_articles, windows
 from onemask.io.errors import OnemaskError
+from onemask.model.checkpoints import digest_of_weights
 from onemask.model.models import load_model
 
 CONTENT = b"the member\n"
@@ -144,13 +145,12 @@ def test_a_local_folder_becomes_a_model_folder(tmp_path, checkpoint):
     fetch_model("one", spec(checkpoint), tmp_path / "models" / "one")
     (checkpoint / "pytorch_model.bin").unlink()
     folder = tmp_path / "models" / "one"
-    weights = hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
     assert json.loads((folder / "onemask.json").read_text()) == {
         "name": "one",
         "id": "one-layer",
         "revision": "local",
         "family": "gpt2",
-        "sha256": {"model.safetensors": weights},
+        "sha256": digest_of_weights(checkpoint),
     }
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(os.listdir(folder))
     assert "pytorch_model.bin" not in os.listdir(folder)

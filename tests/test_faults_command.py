@@ -59,7 +59,10 @@ def test_bad_hyperparameters_are_named(tmp_path, content, message):
         (["--method", "memit", "--layer", 1, 0], r"memit's layers ascending, each once; found \[1, 0\]"),
         (["--layer", 0, "--facts", "nowhere.jsonl"], "facts at nowhere.jsonl; found .*No such file"),
         (["--layer", 0, "--templates", "nowhere.txt"], "templates at nowhere.txt; found .*No such file"),
-        (["--layer", 0, "--model", "./nowhere"], "a checkpoint's folder or its name on the hub; found ./nowhere"),
+        (
+            ["--layer", 0, "--model", "./nowhere"],
+            r"a checkpoint's folder, or its name on the hub .*; found no folder ./nowhere, and no such name",
+        ),
         (["--layer", 0, "--device", "abacus"], "the device 'abacus'"),
         ([], "a value for rome's layer; found none. Give --layer"),
         (["--layer", 0, "--hparams", "nowhere.yaml"], "YAML at nowhere.yaml; found .*No such file"),
@@ -104,7 +107,7 @@ def applied(edits: Path, *more: object) -> Ended:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"layer": 9}, "a layer in 0..3; found 9"),
+        ({"layer": 9}, "transformer.h.9.mlp.c_proj.weight in .*; found no such tensor"),
         ({"u": [np.ones(5)]}, "edits of a 128 x 512 matrix; found 128 x 5"),
         ({"r": [np.full(WIDTH, np.nan)]}, "finite edits; found NaN or infinity"),
         ({"u": [None]}, "factors u of every edit, equally long"),

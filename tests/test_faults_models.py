@@ -108,17 +108,18 @@ def setting(value: str):
 
 
 NEEDED = r"a model folder with config.json, tokenizer.json and \*.safetensors; found no "
-PICKLED = NEEDED + r"\*.safetensors in .*given. .*pickled weights \(.bin, .pt\) are refused"
+PICKLED = NEEDED + r"\*.safetensors in .*given. It has {}: AutoModel.*pickled weights \(.bin, .pt\) are refused"
+NO_OBJECT = "a JSON object in .*given/config.json; found "
 UNKNOWN = "a model of the families gpt2, llama, qwen2; found "
 INCOMPLETE = {  # how a folder is spoilt, and what is said of it by whoever meets it first
-    "no weights": (lambda at: (at / "model.safetensors").unlink(), PICKLED),
-    "pickled .bin": (lambda at: pickled(at, "pytorch_model.bin"), PICKLED),
-    "pickled .pt": (lambda at: pickled(at, "model.pt"), PICKLED),
+    "no weights": (lambda at: (at / "model.safetensors").unlink(), NEEDED + r"\*.safetensors in .*given. Correct"),
+    "pickled .bin": (lambda at: pickled(at, "pytorch_model.bin"), PICKLED.format("pytorch_model.bin")),
+    "pickled .pt": (lambda at: pickled(at, "model.pt"), PICKLED.format("model.pt")),
     "no tokenizer": (lambda at: (at / "tokenizer.json").unlink(), NEEDED + "tokenizer.json in .*given"),
     "no config": (lambda at: (at / "config.json").unlink(), NEEDED + "config.json in .*given"),
-    "half a config": (lambda at: cut(at / "config.json", 20), "a model_type in config.json of .*given"),
-    "a list as config": (lambda at: (at / "config.json").write_text("[]"), "a model_type in config.json of .*given"),
-    "config not in UTF-8": (lambda at: (at / "config.json").write_bytes(b"\xff{}"), "a model_type in config.json of .*given"),
+    "half a config": (lambda at: cut(at / "config.json", 20), NO_OBJECT + "Unterminated string"),
+    "a list as config": (lambda at: (at / "config.json").write_text("[]"), NO_OBJECT + "a list"),
+    "config not in UTF-8": (lambda at: (at / "config.json").write_bytes(b"\xff{}"), NO_OBJECT + "'utf-8' codec"),
     "another family": (lambda at: changed(at, "config.json", model_type="mamba"), UNKNOWN + "mamba in .*given"),
     "a family of its own code": (lambda at: with_code(at, model_type="trap"), UNKNOWN + "trap in .*given"),
 }
@@ -135,13 +136,17 @@ def test_an_incomplete_or_foreign_folder_is_refused(given, meet, how, monkeypatc
 
 
 UNWHOLE = "a whole checkpoint in .*given; found "
+UNSAFE = "a whole safetensors file at .*given/model.safetensors, its header at most 16,000,000 bytes; found "
 DAMAGED = {
-    "weights truncated": (lambda at: cut(at / "model.safetensors", 500), UNWHOLE),
-    "weights without their last byte": (lambda at: cut(at / "model.safetensors", -1), UNWHOLE),
-    "a bit of the header's length": (lambda at: flip(at / "model.safetensors", 0, 1), UNWHOLE),
-    "the highest bit of it": (lambda at: flip(at / "model.safetensors", 7, 128), UNWHOLE),
-    "a bit of the header": (lambda at: flip(at / "model.safetensors", 20, 16), UNWHOLE),
-    "weights of text": (lambda at: (at / "model.safetensors").write_text("weights"), UNWHOLE),
+    "weights truncated": (lambda at: cut(at / "model.safetensors", 500), UNSAFE + "500 bytes"),
+    "weights without their last byte": (
+        lambda at: cut(at / "model.safetensors", -1),
+        "14,016 bytes of tensors in .*given/.*; found 14,015",
+    ),
+    "a bit of the header's length": (lambda at: flip(at / "model.safetensors", 0, 1), "a safetensors header in .*given"),
+    "the highest bit of it": (lambda at: flip(at / "model.safetensors", 7, 128), UNSAFE),
+    "a bit of the header": (lambda at: flip(at / "model.safetensors", 20, 16), "a safetensors header in .*given"),
+    "weights of text": (lambda at: (at / "model.safetensors").write_text("weights"), UNSAFE),
     "NaN": (setting("nan"), f"finite weights; found NaN or infinity in {MATRIX}"),
     "infinity": (setting("-inf"), f"finite weights; found NaN or infinity in {MATRIX}"),
     "a weight less": (lambda at: weights(at, lambda tensors: tensors.pop(MATRIX)), f"every weight .*found none for {MATRIX}"),

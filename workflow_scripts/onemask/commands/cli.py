@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     apply.add_argument("--edits", required=True, metavar="PARQUET", help="file of edits; all of them are applied")
     apply.add_argument("--remove", type=int, nargs="+", default=[], metavar="CASE_ID", help="leave these facts' edits out")
     apply.add_argument("--out", required=True, metavar="DIR", help="folder to write; must not exist")
+    apply.add_argument("--no-check", action="store_true", help="do not load the model to say how many edits hold together")
     layers = commands.add_parser("layers", help="print how much the keys of subjects share in each layer, to choose one to edit")
     layers.add_argument("--model", required=True, metavar="DIR|HUB_ID", help="folder of a checkpoint, or its name on the hub")
     layers.add_argument("--facts", metavar="JSONL", help="prompt, subject, target_new, target_true (default: the embedded facts)")
@@ -73,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
         elif options.command == "layers":
             print(compare_layers(options.model, options.facts, options.device, options.dtype))
         else:
-            apply_edits(options.model, Path(options.edits), options.remove, Path(options.out))
+            apply_edits(options.model, Path(options.edits), options.remove, Path(options.out), not options.no_check)
     except OnemaskError as error:
         sys.exit(f"onemask: {error}")
 

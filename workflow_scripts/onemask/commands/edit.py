@@ -81,8 +81,7 @@ def edit_user_facts(options: argparse.Namespace) -> None:
     for layer in editor.layers(settings):
         model.block(layer)
     texts_of(model, facts)  # raises where a text is too long
-    weights = digest(info["sha256"])
-    folder = Path(options.second_moments or Path(options.out).parent / f"second_moments-{weights[:8]}")
+    folder = Path(options.second_moments or Path(options.out).parent / f"second_moments-{info['sha256'][:8]}")
     moments = read_or_measure_moments(model, editor.moment_layers(settings), folder, corpus)
     counts = settings.get("templates", [])
     templates = templates or choose(make_templates(model, counts, options.seed), counts)

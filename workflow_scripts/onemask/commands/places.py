@@ -1,12 +1,15 @@
 """Where a command's model is, and whether its output can be written: asked before any expensive work."""
 
+import re
 import tempfile
 from pathlib import Path
 
 from onemask.data.hub import cached_hub
-from onemask.io.errors import OnemaskError
+from onemask.io.errors import OnemaskError, reason
 from onemask.io.files import writing
-from onemask.model.models import family_of, identity
+from onemask.model.checkpoints import identity, judge
+
+HUB_NAME = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 
 
 def locate(location: str) -> tuple[Path, dict]:
@@ -16,12 +19,27 @@ def locate(location: str) -> tuple[Path, dict]:
     """
     folder, revision = Path(location), "local"
     if not folder.is_dir():
-        if folder.exists() or location.startswith((".", "/")) or location.count("/") > 1:
-            raise OnemaskError("a checkpoint's folder or its name on the hub", location, "Correct --model.")
-        folder = cached_hub(location)
+        folder = _from_hub(location)
         revision = folder.name  # the cache names a snapshot's folder after its commit
     name = folder.resolve().name if revision == "local" else location
-    return folder, identity(folder, name, name, revision, family_of(folder, location))
+    try:
+        return folder, identity(folder, name, name, revision, judge(folder, location))
+    except OSError as error:
+        raise OnemaskError(f"a folder that can be read at {location}", reason(error), "Mend its permissions.") from error
+
+
+def _from_hub(location: str) -> Path:
+    """The folder in the hub's cache of what is no folder here."""
+    expected = "a checkpoint's folder, or its name on the hub (owner/name)"
+    if Path(location).exists():
+        raise OnemaskError(expected, f"the file {location}", "Give the folder that it lies in as --model.")
+    if not HUB_NAME.fullmatch(location):
+        raise OnemaskError(expected, f"no folder {location}, and no such name", "Correct --model.")
+    try:
+        return cached_hub(location)
+    except OnemaskError as error:
+        found = f"no folder {location}, and the hub, which was asked for it: {error.found}"
+        raise OnemaskError(expected, found, error.do) from error
 
 
 def require_place(out: Path) -> None:

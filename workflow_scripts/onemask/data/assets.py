@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from onemask.data.hub import fetch_hub
 from onemask.io.errors import OnemaskError, reason
 from onemask.io.files import sha256, writing
-from onemask.model.models import family_of, identity
+from onemask.model.checkpoints import identity, judge
 from onemask.model.shape import check_shape
 
 
@@ -90,7 +90,7 @@ def dequantise(gguf: Path, folder: Path) -> None:
 
 def link_local(source: Path, folder: Path) -> None:
     """Link a local checkpoint's files, but none that could run code, into `folder`; OnemaskError when a part is missing."""
-    family_of(source, str(source))
+    judge(source, str(source))
     for file in source.iterdir():
         if (
             file.is_file()
@@ -139,7 +139,7 @@ def fetch_model(name: str, spec: dict, folder: str | Path) -> None:
         else:
             known, origin, revision = source["path"], Path(source["path"]).name, "local"
             link_local(Path(source["path"]), scratch)
-        family = family_of(scratch, known)
+        family = judge(scratch, known)
         if family != spec["family"]:
             expected = f"a model of the family {spec['family']}, which config/models/{name}.yaml names"
             raise OnemaskError(expected, f"{family} in {known}", "Correct `family` or the source.")

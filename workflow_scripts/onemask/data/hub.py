@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 from onemask.io.errors import OnemaskError, reason
 from onemask.io.files import sha256
+from onemask.model.checkpoints import family_of, read_json, refuse_adapter
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoFile
 
 # weights and what is needed to read them: no pickles, no code
+JUDGED = ["config.json", "adapter_config.json"]
 WANTED = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "tokenizer*", "merges.txt"]
 
 
@@ -61,12 +63,15 @@ def fetch_hub(repository: str, revision: str, folder: Path) -> str:
     with _told(repository, revision):
         commit = str(HfApi().repo_info(repository, revision=revision).sha)
         partial = folder.parent / f".{repository.replace('/', '--')}.{commit}"
-        snapshot_download(repository, revision=commit, local_dir=partial, allow_patterns=WANTED)
         listed = HfApi().list_repo_tree(repository, revision=commit, recursive=True)
-        files = [file for file in listed if isinstance(file, RepoFile) and (partial / file.path).is_file()]
-    for file in files:
-        _check(partial / file.path, file, repository)
-    for file in files:
+        files = [file for file in listed if isinstance(file, RepoFile)]
+        for wanted in (JUDGED, WANTED):
+            snapshot_download(repository, revision=commit, local_dir=partial, allow_patterns=wanted)
+            arrived = [file for file in files if (partial / file.path).is_file()]
+            for file in arrived:
+                _check(partial / file.path, file, repository)
+            _require_editable(partial, repository)
+    for file in arrived:
         (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
         os.replace(partial / file.path, folder / file.path)
     shutil.rmtree(partial)
@@ -78,7 +83,15 @@ def cached_hub(repository: str) -> Path:
     from huggingface_hub import snapshot_download
 
     with _told(repository, "main"):
+        _require_editable(Path(snapshot_download(repository, revision="main", allow_patterns=JUDGED)), repository)
         return Path(snapshot_download(repository, revision="main", allow_patterns=WANTED))
+
+
+def _require_editable(folder: Path, repository: str) -> None:
+    """Raise OnemaskError, before weights are fetched, where what has arrived of a repository says that it cannot be edited."""
+    refuse_adapter({file.name for file in folder.iterdir()}, repository)
+    if (folder / "config.json").is_file():
+        family_of(read_json(folder / "config.json"), repository)
 
 
 def _check(path: Path, listed: "RepoFile", repository: str) -> None:

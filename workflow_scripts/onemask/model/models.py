@@ -1,7 +1,6 @@
-"""Model families, one row each, and the loaded model with its parts by name."""
+"""The loaded model with its parts by name."""
 
 import json
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -10,69 +9,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from onemask.io.errors import OnemaskError, reason
-from onemask.io.files import sha256
+from onemask.model.checkpoints import judge
+from onemask.model.families import FAMILIES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel  # loading it takes seconds
 
-
-@dataclass(frozen=True)
-class Family:
-    """Where an architecture keeps its parts. Paths are attributes of the causal LM; block parts are relative to a block.
-
-    `transposed` says that the edited matrix is stored as (d_mlp, d_model), as GPT-2's Conv1D does; `norm_centres` that the
-    final norm subtracts the mean (LayerNorm, not RMSNorm); `norm_eps` is the name of its epsilon; `windows` that blocks may
-    attend to a sliding window, as the config's `layer_types` say.
-    """
-
-    blocks: str
-    attention: str
-    mlp: str
-    matrix: str
-    mlp_norm: str
-    final_norm: str
-    embed: str
-    pos_embed: str | None
-    rotary: str | None
-    transposed: bool
-    norm_centres: bool
-    norm_eps: str
-    windows: bool = False
-
-
-_LLAMA = Family(
-    blocks="model.layers",
-    attention="self_attn",
-    mlp="mlp",
-    matrix="mlp.down_proj",
-    mlp_norm="post_attention_layernorm",
-    final_norm="model.norm",
-    embed="model.embed_tokens",
-    pos_embed=None,
-    rotary="model.rotary_emb",
-    transposed=False,
-    norm_centres=False,
-    norm_eps="variance_epsilon",
-)
-
-FAMILIES = {
-    "gpt2": Family(
-        blocks="transformer.h",
-        attention="attn",
-        mlp="mlp",
-        matrix="mlp.c_proj",
-        mlp_norm="ln_2",
-        final_norm="transformer.ln_f",
-        embed="transformer.wte",
-        pos_embed="transformer.wpe",
-        rotary=None,
-        transposed=True,
-        norm_centres=True,
-        norm_eps="eps",
-    ),
-    "llama": _LLAMA,
-    "qwen2": replace(_LLAMA, windows=True),
-}
 
 MKL_FUNCTIONS = "acos asin atan cos erf erfc erfinv exp log log10 log2 sin sqrt tan tanh".split()
 
@@ -152,32 +94,6 @@ def _windows(config, n_layers: int) -> list[int | None]:
     return [kinds[kind] for kind in config.layer_types]
 
 
-def identity(folder: Path, name: str, source: str, revision: str, family: str) -> dict:
-    """Who a checkpoint is, for provenance: name, id, revision, family, and the sha256 of each file of weights."""
-    hashes = {file.name: sha256(file) for file in sorted(folder.glob("*.safetensors"))}
-    return {"name": name, "id": source, "revision": revision, "family": family, "sha256": hashes}
-
-
-def family_of(folder: Path, name: str) -> str:
-    """The family that a checkpoint's config names. name: how the user knows the folder.
-
-    Raises OnemaskError when config, tokenizer or weights are missing (pickled ones do not count: reading them may run code), or
-    the family is not known.
-    """
-    for part in ("config.json", "tokenizer.json", "*.safetensors"):
-        if not any(file.is_file() for file in folder.glob(part)):
-            expected = "a model folder with config.json, tokenizer.json and *.safetensors"
-            advice = "Correct the path, or save the model anew; pickled weights (.bin, .pt) are refused."
-            raise OnemaskError(expected, f"no {part} in {name}", advice)
-    try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise OnemaskError(f"a model_type in config.json of {name}", reason(error), "Fetch or save the model again.") from error
-    if kind not in list(FAMILIES):
-        raise OnemaskError(f"a model of the families {', '.join(FAMILIES)}", f"{kind} in {name}", "Take another model.")
-    return kind
-
-
 def weights_type(dtype: str) -> str:
     """The type of the weights that the key `dtype` of a model's file asks for: "tf32" says how float32 is multiplied."""
     return "float32" if dtype == "tf32" else dtype
@@ -206,7 +122,7 @@ def load_checkpoint(folder: Path, info: dict, device: str = "cpu", dtype: str = 
 
     Raises OnemaskError when a part or a weight is missing, damaged or not finite, or torch has no such device.
     """
-    family = family_of(folder, str(folder))
+    family = judge(folder, str(folder))
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:

@@ -1,0 +1,135 @@
+"""A checkpoint's folder as files: can it be edited, where do its tensors lie, and which are they? Loads no network."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from onemask.io.errors import OnemaskError, reason
+from onemask.io.safetensors_header import AGAIN, Stored, read_header, refuse_pointer
+from onemask.model.families import FAMILIES
+from onemask.model.folder_advice import what_is_missing
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+LARGEST_JSON = 10_000_000  # bytes of config.json or an index
+PIECE = 1 << 24  # bytes read at once
+
+
+def read_json(path: Path, largest: int = LARGEST_JSON) -> dict:
+    """A JSON object of a checkpoint; OnemaskError where it is too large to be one, a Git LFS pointer, or no object."""
+    if (size := path.stat().st_size) > largest:
+        raise OnemaskError(f"at most {largest:,} bytes in {path}", f"{size:,}", AGAIN)
+    try:
+        content = path.read_bytes()
+        refuse_pointer(path, content)
+        parsed = json.loads(content)
+        if not isinstance(parsed, dict):
+            raise ValueError(f"a {type(parsed).__name__}")
+    except (OSError, ValueError, RecursionError) as error:
+        raise OnemaskError(f"a JSON object in {path}", reason(error), AGAIN) from error
+    return parsed
+
+
+def family_of(config: dict, name: str) -> str:
+    """The family of a checkpoint by its config. name: how the user knows the checkpoint.
+
+    Raises OnemaskError where the weights are quantised, the model is no plain causal language model, or its family is not known.
+    """
+    if quantisation := config.get("quantization_config") or config.get("compression_config"):
+        how = quantisation.get("quant_method", "unknown method") if isinstance(quantisation, dict) else "unknown method"
+        advice = "Quantised weights cannot be edited: take the unquantised checkpoint."
+        raise OnemaskError(f"weights as they were trained in {name}", f"quantised ones ({how})", advice)
+    kind = config.get("model_type")
+    if not isinstance(kind, str):
+        raise OnemaskError(f"a model_type in config.json of {name}", repr(kind), AGAIN)
+    if config.get("is_encoder_decoder") or isinstance(config.get("text_config"), dict):
+        what = "an encoder and a decoder" if config.get("is_encoder_decoder") else "a language model within a larger one"
+        raise OnemaskError("a causal language model", f"{what} ({kind}) in {name}", "Take another model.")
+    if kind not in FAMILIES:
+        raise OnemaskError(f"a model of the families {', '.join(FAMILIES)}", f"{kind} in {name}", "Take another model.")
+    return kind
+
+
+def refuse_adapter(files: set[str], name: str) -> None:
+    """Raise OnemaskError where a checkpoint's files are an adapter's, a whole model's among them or not."""
+    if "adapter_config.json" in files:
+        advice = "Merge it into its model first (peft: merge_and_unload, then save_pretrained)."
+        raise OnemaskError(f"a whole model in {name}", "an adapter (adapter_config.json)", advice)
+
+
+def judge(folder: Path, name: str) -> str:
+    """The family of a checkpoint that can be edited. name: how the user knows the folder.
+
+    Raises OnemaskError when it is an adapter, lacks a part (pickled weights do not count: reading them may run code), or its
+    config or the header of a file of weights is not what it should be.
+    """
+    refuse_adapter({file.name for file in folder.iterdir()}, name)
+    if missing := what_is_missing(folder):
+        part, advice = missing
+        expected = "a model folder with config.json, tokenizer.json and *.safetensors"
+        raise OnemaskError(expected, f"no {part} in {name}", advice)
+    family = family_of(read_json(folder / "config.json"), name)
+    tensors(folder)
+    return family
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold a checkpoint's weights: model.safetensors, or those of its index.
+
+    Raises OnemaskError where there are none, the index names a file that is not in the folder, or names it by a path.
+    """
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if not (folder / INDEX).is_file():
+        found = ", ".join(sorted(file.name for file in folder.glob("*.safetensors"))[:3])
+        raise OnemaskError(f"{WEIGHTS} or {INDEX} in {folder}", found or "neither", AGAIN)
+    mapped = read_json(folder / INDEX).get("weight_map")
+    if not isinstance(mapped, dict) or not mapped or not all(isinstance(file, str) for file in mapped.values()):
+        raise OnemaskError(f"a weight_map of names of files in {folder / INDEX}", "none", AGAIN)
+    names = sorted(set(mapped.values()))
+    for name in names:
+        if name != Path(name).name or name in ("", ".", ".."):
+            raise OnemaskError(f"files of the folder itself in {folder / INDEX}", repr(name), "Do not trust this checkpoint.")
+        if not (folder / name).is_file():
+            raise OnemaskError(f"{name}, which {INDEX} names, in {folder}", "no such file", AGAIN)
+    return [folder / name for name in names]
+
+
+def tensors(folder: Path) -> dict[str, tuple[Path, Stored]]:
+    """Every tensor of a checkpoint by its name, with the file that holds it; OnemaskError where one stands in two files."""
+    found: dict[str, tuple[Path, Stored]] = {}
+    for path in weight_files(folder):
+        for tensor in read_header(path):
+            if tensor.name in found:
+                held = f"in {found[tensor.name][0].name} and {path.name}"
+                raise OnemaskError(f"{tensor.name} once in {folder}", held, AGAIN)
+            found[tensor.name] = path, tensor
+    return found
+
+
+def pieces(path: Path, start: int, size: int) -> Iterator[bytes]:
+    """Some bytes of a file, a part at a time."""
+    with open(path, "rb") as file:
+        file.seek(start)
+        while size > 0 and (part := file.read(min(PIECE, size))):
+            yield part
+            size -= len(part)
+
+
+def digest_of_weights(folder: Path) -> str:
+    """SHA-256 over names, types, shapes and bytes of all tensors: the same for the same weights, however they are sharded.
+
+    A base model's file, whose names lack the part before the first dot, counts as another.
+    """
+    each = []
+    for name, (path, tensor) in sorted(tensors(folder).items()):
+        hashed = hashlib.sha256()
+        for part in pieces(path, tensor.start, tensor.size):
+            hashed.update(part)
+        each.append([name, tensor.dtype, tensor.shape, hashed.hexdigest()])
+    return hashlib.sha256(json.dumps(each).encode()).hexdigest()
+
+
+def identity(folder: Path, name: str, source: str, revision: str, family: str) -> dict:
+    """Who a checkpoint is, for provenance: name, id, revision, family, and the sha256 of its weights (`digest_of_weights`)."""
+    return {"name": name, "id": source, "revision": revision, "family": family, "sha256": digest_of_weights(folder)}
