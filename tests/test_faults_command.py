@@ -61,7 +61,7 @@ def test_bad_hyperparameters_are_named(tmp_path, content, message):
         (["--layer", 0, "--templates", "nowhere.txt"], "templates at nowhere.txt; found .*No such file"),
         (
             ["--layer", 0, "--model", "./nowhere"],
-            r"a checkpoint's folder, or its name on the hub .*; found no folder ./nowhere, and no such name",
+            "its name on the hub .*; found no folder ./nowhere, and no such name",
         ),
         (["--layer", 0, "--device", "abacus"], "the device 'abacus'"),
         ([], "a value for rome's layer; found none. Give --layer"),
