@@ -6,10 +6,12 @@ from pathlib import Path
 import pandas as pd
 
 from onemask.commands.places import locate, require_place
+from onemask.config.easyedit import is_easyedits, require_last_layer, translated
 from onemask.config.load import SHIPPED, check, editing_settings, read_yaml
 from onemask.config.run import moments_file
+from onemask.data.conflicts import without_conflicts
 from onemask.data.corpus import windows
-from onemask.data.user_facts import read_own_facts
+from onemask.data.read_facts import read_facts
 from onemask.editors import module_file
 from onemask.editors.base import Task
 from onemask.editors.registry import EDITORS
@@ -22,6 +24,8 @@ from onemask.io.batching import Journal, Work
 from onemask.io.codehash import code_hash
 from onemask.io.errors import OnemaskError, reason
 from onemask.io.files import digest, installed_versions, sha256, write_table
+from onemask.io.placeholder import fill
+from onemask.io.problems import Problems
 from onemask.io.progress import Progress
 from onemask.io.tensor_files import Checkpoint
 from onemask.model.models import Model, load_checkpoint
@@ -32,7 +36,7 @@ MOMENT_TOKENS, MOMENT_WINDOW, MOMENT_TOKENS_AT_ONCE = 100_000, 256, 4096
 
 
 def method_settings(method: str, hparams: str | None, layers: list[int] | None) -> dict:
-    """Settings of a method: the shipped defaults, then a file's, then the layers of the command line.
+    """Settings of a method: the shipped defaults, then a file's (ours or EasyEdit's), then the layers of the command line.
 
     Raises OnemaskError when the method or a key is unknown, or a key has no value.
     """
@@ -43,6 +47,8 @@ def method_settings(method: str, hparams: str | None, layers: list[int] | None) 
         content = read_yaml(Path(hparams))
         if not isinstance(content, dict):
             raise OnemaskError(f"keys and values in {hparams}", type(content).__name__, "Correct --hparams.")
+        if is_easyedits(content):
+            content = translated(content, method, hparams)
         parts.append(content.get("editing", {method: content}))
     if layers:
         if EDITORS[method].several_layers:
@@ -104,8 +110,10 @@ def edit_user_facts(options: argparse.Namespace) -> None:
 
     Interrupted, it goes on where it was when called again in the same way: finished batches lie in `<out>.batches` until then.
     """
-    facts = read_own_facts(options.facts)
     settings, editor = method_settings(options.method, options.hparams, options.layer), EDITORS[options.method]
+    problems = Problems(options.facts, options.skip_bad)
+    facts = without_conflicts(read_facts(options.facts, problems), problems, editor.joint)
+    problems.settle(len(facts))
     templates = read_templates(options.templates) if options.templates else None
     corpus = read_corpus(options.corpus) if options.corpus else None
     if Path(options.out).is_dir():
@@ -113,6 +121,7 @@ def edit_user_facts(options: argparse.Namespace) -> None:
     require_place(Path(options.out))
     location, info = locate(options.model)
     model = load_checkpoint(location, info, options.device, options.dtype)
+    require_last_layer(options.hparams, model.n_layers)
     for layer in editor.layers(settings):
         model.block(layer)
     texts_of(model, facts)  # raises where a text is too long
@@ -148,7 +157,7 @@ def success_by_fact(facts: pd.DataFrame, table: pd.DataFrame) -> str:
     won = ((scored["logp_new_after"] > scored["logp_true_after"]) & (scored["failure"] == "")).to_numpy()
     lines = []
     for fact, score, success in zip(facts.itertuples(), scored.itertuples(), won, strict=True):
-        text = f"{fact.prompt.replace('{}', fact.subject)} {fact.target_true} -> {fact.target_new}"
+        text = f"{fill(fact.prompt, fact.subject)} {fact.target_true} -> {fact.target_new}"
         change = f"log P(new) - log P(true): {score.logp_new_before - score.logp_true_before:+.2f} -> "
         change += f"{score.logp_new_after - score.logp_true_after:+.2f}"
         verdict = f"failed, {score.failure}" if score.failure else ("edited" if success else "not edited")

@@ -17,6 +17,7 @@ from torch import Generator, Tensor
 
 from onemask.io.batching import nothing
 from onemask.io.errors import OnemaskError
+from onemask.io.placeholder import fill
 from onemask.io.tensor_files import NO_CHECKPOINT, Checkpoint
 from onemask.masking import parametrisations
 from onemask.masking.masks import pruned_share
@@ -73,7 +74,7 @@ def prepare(
     """
     texts, true, new, edit = [], [], [], []
     for i, fact in enumerate(facts.itertuples()):
-        for text in [fact.prompt.replace("{}", fact.subject), *fact.paraphrases]:
+        for text in [fill(fact.prompt, fact.subject), *fact.paraphrases]:
             texts.append(encode(model.tokenizer, text))
             true.append(encode_target(model.tokenizer, fact.target_true)[0])
             new.append(encode_target(model.tokenizer, fact.target_new)[0])
