@@ -59,7 +59,10 @@ def test_good_records_are_taken(tmp_path):
         ({"r_subject": None}, "a fact's keys in record 2 of .*facts.json; found no subject"),
         ({"r_target_true": None, "case_id": None}, "a fact's keys in record 2 of .*found no target_true"),
         ({"paraphrase_prompts": None}, "record 2 of .*found no paraphrase_prompts"),
-        ({"requested_rewrite": None}, "a fact's keys .* in record 2 of .*; found no prompt, subject, target_new; its keys are .'case_id'"),
+        (
+            {"requested_rewrite": None},
+            "a fact's keys .* in record 2 of .*; found no prompt, subject, target_new; its keys are .'case_id'",
+        ),
         ({"requested_rewrite": []}, r"an object, or a list of them, as requested_rewrite in record 2 of .*; found \[\]"),
         ({"r_target_new": {"str": " "}}, "a text for target_new in record 2 of .*; found ' '"),
         ({"r_target_new": {}}, "a text for target_new in record 2 of .*; found None"),
@@ -81,6 +84,16 @@ def test_good_records_are_taken(tmp_path):
 )
 def test_a_bad_record_is_named(tmp_path, changes, message):
     refused(counterfact(tmp_path, with_second(**changes)), message)
+
+
+def test_bad_records_are_left_out_of_a_run_where_its_file_says_so(tmp_path):
+    content = json.dumps([*RECORDS, RECORDS[0] | {"case_id": True}, {}]).encode()
+    refused(
+        counterfact(tmp_path, content), "records of .*facts.json that can be used; found 2 that cannot. Correct them; .*skip_bad"
+    )
+    found = counterfact(tmp_path, content, skip_bad=True)
+    assert found.code == 0 and len(found.left) == 2, found.said
+    assert "2 bad records are left out" in (tmp_path / "job.log").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -187,7 +200,10 @@ FACT = {"prompt": "The country where {} is located is", "subject": "Kyoto", "tar
         pytest.param(b"[" * 100_000, "JSON at .*facts.jsonl; found lists or objects nested", id="too deep"),
         (b"", "a fact in .*facts.jsonl; found an empty file"),
         (b"\xff", "facts at .*facts.jsonl in UTF-8; found 'utf-8' codec"),
-        ({"prompt": "The capital of France is"}, "a fact's keys .* in record 1 of .*; found no subject, target_new; its keys are"),
+        (
+            {"prompt": "The capital of France is"},
+            "a fact's keys .* in record 1 of .*; found no subject, target_new; its keys are",
+        ),
         (FACT | {"prompt": "The capital is"}, "the subject 'Kyoto' once in the prompt in record 1 .*; found 0 times"),
         (FACT | {"prompt": "Kyoto or Kyoto is in"}, "the subject 'Kyoto' once in the prompt in record 1 .*; found 2 times"),
         (FACT | {"prompt": "{} or {} is in"}, '"{}" once in the prompt in record 1'),

@@ -12,7 +12,8 @@ import yaml
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import best_match
 from jsonschema.protocols import Validator
-from referencing import Registry, Resource
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
 
 from onemask.config.checks import check_methods, check_run
 from onemask.config.run import Run
@@ -83,9 +84,14 @@ def read_yaml(path: Path) -> Any:
 
 @functools.cache
 def _registry(schemas: Path) -> Registry:
-    """All schemas of a folder, by the name of their file."""
+    """All schemas of a folder, by the name of their file.
+
+    Without `$schema`, by which jsonschema would take its own validator for a schema that another refers to.
+    """
     contents = {path.name: read_yaml(path) for path in schemas.glob("*.schema.yaml")}
-    return Registry().with_resources((name, Resource.from_contents(schema)) for name, schema in contents.items())
+    for schema in contents.values():
+        schema.pop("$schema", None)
+    return Registry().with_resources((name, DRAFT202012.create_resource(schema)) for name, schema in contents.items())
 
 
 def check(content: object, schema_name: str, schemas: Path, where: str) -> None:

@@ -92,14 +92,15 @@ def _decoded(content: bytes, path: str | Path) -> str:
 
 def _of_parquet(content: bytes, path: str | Path) -> list[tuple[Place, object]]:
     try:
-        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
-        ours = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}")).get("schema")
-        rows = table.to_pylist()
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        ours = json.loads((file.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}")).get("schema")
+        # without arrow's threads, which may abort a process that ends at once, as with an error
+        rows = file.read(use_threads=False).to_pylist() if ours in (None, "facts") else []
     except (OSError, ValueError, pa.ArrowException) as error:
         raise OnemaskError(f"a whole Parquet file at {path}", reason(error), "Fetch or copy it again.") from error
     if ours not in (None, "facts"):
         raise OnemaskError(f"facts at {path}", f"this program's table of {ours}", "Give the file of facts that it was made from.")
-    _require_once(table.column_names, path)
+    _require_once(file.schema_arrow.names, path)
     return [(f"record {number}", row) for number, row in enumerate(rows, 1)]
 
 
@@ -121,7 +122,7 @@ def _of_text(text: str, path: str | Path) -> list[tuple[Place, object]]:
         raise OnemaskError(f"{whole.expected} at {path}", whole.found, whole.do)
     if lines:
         found = f"a text that begins with {shown(lines[0][1].strip()[:60])}"
-        raise OnemaskError(f"facts at {path}: {FORMATS}", found, f"The columns of a CSV file are {', '.join(KEYS)}.")
+        raise OnemaskError(f"facts at {path}: {FORMATS}", found, "The first line of a CSV file names its columns.")
     return []
 
 

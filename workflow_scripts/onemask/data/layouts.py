@@ -67,11 +67,11 @@ def _named(record: dict) -> Parts:
             given["ground_truth"] = _first(given["ground_truth"])
         if part == "paraphrase_prompts":
             given |= {name: [given[name]] for name in names[2:] if isinstance(given.get(name), str)}
-        values = list(given.values())
-        if any(value != values[0] for value in values):
+        first, *others = [*given.values()] or [None]
+        if any(other != first for other in others):
             raise OnemaskError(f"one of {' and '.join(given)}", "both, which differ", "Leave one out.")
-        if values and values[0] is not None:
-            parts[part] = values[0]
+        if first is not None:
+            parts[part] = first
     _refuse_misspelt(record, parts)
     return parts
 

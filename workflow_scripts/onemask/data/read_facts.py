@@ -120,10 +120,10 @@ def _prompts(value: object, key: str, note: Note) -> list[str]:
 
 
 def _whole(value: object) -> int:
-    """A case_id: a whole number, also where it is written as 7.0 or "7"."""
+    """A case_id: a whole number, also where it is written as 7.0 or, as in CSV, "7" or "7.0"."""
     whole = None
-    if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,19}", value.strip()):
-        whole = int(value)
+    if isinstance(value, str) and (written := re.fullmatch(r"\s*([+-]?[0-9]{1,19})(\.0*)?\s*", value)):
+        whole = int(written[1])
     elif isinstance(value, int) and not isinstance(value, bool):
         whole = value
     elif isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
