@@ -109,9 +109,10 @@ def test_the_demos_studies_are_laid_over_the_demo():
     [
         *[("1e-3", 1e-3), ("5e-1", 0.5), ("1e5", 1e5), ("1E+5", 1e5), ("-2.5e3", -2500.0), (".5e1", 5.0), ("1.e2", 100.0)],
         # as YAML 1.1 has them, before and now
-        *[("1.0e-3", 1e-3), ("0.5", 0.5), ("7", 7), ("0x1f", 31), ("true", True), ("off", False), ("~", None), (".inf", float("inf"))],
-        *[("'1e5'", "1e5"), ("e5", "e5"), ("1e", "1e"), ("1e5x", "1e5x"), ("P17", "P17"), ("llama-3.2-1b", "llama-3.2-1b"), ("-", [None])],
+        *[("1.0e-3", 1e-3), ("0.5", 0.5), ("7", 7), ("0x1f", 31), ("true", True), ("off", False), ("~", None)],
+        *[("'1e5'", "1e5"), ("e5", "e5"), ("1e", "1e"), ("1e5x", "1e5x"), ("P17", "P17"), ("llama-3.2-1b", "llama-3.2-1b")],
         *[("12:30", 750), ("2024-01-31", datetime.date(2024, 1, 31)), ("7b1e5f", "7b1e5f"), ("[1e1, a]", [10.0, "a"])],
+        *[(".inf", float("inf")), ("-", [None])],
     ],
 )  # fmt: skip
 def test_a_number_with_an_exponent_is_a_number_and_all_else_is_as_before(tmp_path, text, value):

@@ -113,7 +113,7 @@ PLAIN = {"prompt": "The capital of {} is", "subject": "Norway", "target_new": "L
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"prompt": "{} is", "subject": "a", "answer": "b"}, r"found no target_new; its keys are .*'answer'.* Rename answer to target_new"),
+        ({"prompt": "{} is", "subject": "a", "answer": "b"}, r"found no target_new; .*'answer'.* Rename answer to target_new"),
         ({"question": "{} is", "entity": "a", "target_new": "b"}, "Rename question to prompt. Rename entity to subject"),
         ({"Prompt": "{} is", "subject": "a", "target_new": "b"}, "found no prompt; .* Rename Prompt to prompt"),
         ({"facts": [{"prompt": "x"}]}, "found no prompt, subject, target_new; .*The list in facts may be the facts"),
@@ -125,7 +125,7 @@ PLAIN = {"prompt": "The capital of {} is", "subject": "Norway", "target_new": "L
         (PLAIN | {"target_ture": "Oslo"}, "target_true under a name that is known in record 1 of .*; found target_ture"),
         (PLAIN | {"paraphrase_prompt": ["x"]}, "found paraphrase_prompt. Rename paraphrase_prompt to paraphrase_prompts"),
         (PLAIN | {"original": "Oslo"}, "found original. Rename original to target_true"),
-        (PLAIN | {"target_true": "Oslo", "ground_truth": "Bergen"}, "one of target_true and ground_truth in .*; found both, which differ"),
+        (PLAIN | {"target_true": "Oslo", "ground_truth": "Bergen"}, "one of target_true and ground_truth in .*; found both"),
         (PLAIN | {"target_new": {"id": "Q1"}}, "a text for target_new in record 1 of .*; found None"),
         (PLAIN | {"target_new": ["Lima"]}, r"a text for target_new in record 1 of .*; found \['Lima'\]"),
         (PLAIN | {"target_true": 7}, "a text for target_true in record 1 of .*; found 7"),
@@ -164,7 +164,7 @@ def test_a_case_id_is_a_whole_number_however_it_is_written(tmp_path, value, case
 
 
 @pytest.mark.parametrize(
-    "value", [True, False, 1.5, "seven", "7.0", "", 2**63, 1e300, float("nan"), float("inf"), [7], {"str": "7"}]
+    "value", [True, False, 1.5, "seven", "7.5", "", "٧", 2**63, 1e300, float("nan"), float("inf"), [7], {"str": "7"}]
 )
 def test_what_is_no_whole_number_is_no_case_id(tmp_path, value):
     with pytest.raises(OnemaskError, match="a whole number for case_id in record 1"):
