@@ -57,9 +57,8 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command; an OnemaskError is one line on standard error and exit status 1."""
-    options = parser().parse_args(arguments)
+def run(options: argparse.Namespace) -> None:
+    """The command of a parsed command line; an OnemaskError is one line on standard error and exit status 1."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logging.basicConfig(level=logging.WARNING if sys.stderr.isatty() else logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -71,17 +70,23 @@ def main(arguments: list[str] | None = None) -> None:
     from onemask.commands.layers import compare_layers
 
     transformers_logging.disable_progress_bar()
-    print_anywhere()
+
     try:
-        with quiet_at_closed_pipe():
-            if options.command == "edit":
-                edit_user_facts(options)
-            elif options.command == "layers":
-                print(compare_layers(options.model, options.facts, options.device, options.dtype, options.skip_bad))
-            else:
-                apply_edits(options.model, Path(options.edits), options.remove, Path(options.out))
+        if options.command == "edit":
+            edit_user_facts(options)
+        elif options.command == "layers":
+            print(compare_layers(options.model, options.facts, options.device, options.dtype, options.skip_bad))
+        else:
+            apply_edits(options.model, Path(options.edits), options.remove, Path(options.out))
     except OnemaskError as error:
         sys.exit(f"onemask: {error}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command, whatever the terminal can show."""
+    print_anywhere()
+    with quiet_at_closed_pipe():
+        run(parser().parse_args(arguments))
 
 
 if __name__ == "__main__":

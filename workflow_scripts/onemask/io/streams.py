@@ -19,8 +19,10 @@ def print_anywhere() -> None:
 def quiet_at_closed_pipe() -> Generator[None, None, None]:
     """Within the block, a reader of standard output that has gone (`| head`) ends the process without a traceback."""
     try:
-        yield
-        sys.stdout.flush()
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter's own flush fails at its end
         sys.exit(CLOSED_PIPE)
