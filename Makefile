@@ -7,7 +7,7 @@ RUN ?= demo
 CONFIG ?= config/paper.yaml
 DEVICE ?= a100-80
 
-.PHONY: help demo demo-all studies plan archive linters check test test-slurm results docs rulegraph lock envs clean
+.PHONY: help demo demo-all studies plan archive linters check test fuzz test-slurm results docs rulegraph lock envs clean
 
 help:
 	@echo "make demo     install into .venv and run the main job (config/demo.yaml)"
@@ -17,6 +17,7 @@ help:
 	@echo "make archive  pack a finished run for reviewers: RUN=demo, with edits and masks too: WITH=\"edits masks\""
 	@echo "make check    linters, types and the fast tests, in minutes: before each commit"
 	@echo "make test     install into .venv and run every test"
+	@echo "make fuzz     look for texts, facts and checkpoints that break a promise: the property-based tests, at length"
 	@echo "make test-slurm  send all of config/test.yaml through SLURM on this machine (as root, Debian)"
 	@echo "make results  copy the numbers of a finished run into docs/results/: RUN=demo"
 	@echo "make docs     write numbers and settings into README and docs/, and build the site"
@@ -93,8 +94,12 @@ linters: .venv/.installed
 check: linters
 	.venv/bin/python -m pytest -n 2 -m "not slow"
 
+# three processes on two cores: one mostly waits for SLURM
 test: linters .venv/.easyeditor .venv/.chromium .venv/.slurm
-	.venv/bin/python -m pytest -n 2
+	.venv/bin/python -m pytest -n 3
+
+fuzz: .venv/.installed
+	HYPOTHESIS_PROFILE=fuzz .venv/bin/python -m pytest -n 2 -m property
 
 results: .venv/.installed
 	.venv/bin/python workflow_scripts/publish_results.py $(RUN)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
+from hypothesis import settings
 from transformers import (
     AutoModelForCausalLM,
     GPT2Config,
@@ -23,23 +24,30 @@ from xdist.scheduler import LoadScopeScheduling
 
 import tiny_model
 from killing import command, run_and_kill
-from onemask.model.models import FAMILIES, Model, load_model
+from onemask.model.models import Model, load_model
 
 torch.set_num_threads(1)  # the models are tiny, and tests run side by side
+
+# the same examples each time, a minute of them; `make fuzz` looks for new ones
+settings.register_profile("quick", max_examples=60, deadline=None, derandomize=True, database=None)
+settings.register_profile("fuzz", max_examples=20_000, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 OF_THE_RUN = ("test_pipeline.py", "test_report.py", "test_archive.py", "test_killed.py")  # change it, and mend it again
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those of the finished run, which take longest, come first; SLURM's, which wait for it to compare with, come last.
+    """Those of the finished run, which take longest, come first, and then SLURM's, which mostly wait.
 
     Whole files of SLOW are marked, so that `make check` may leave them out.
     """
     for item in items:
         if item.path.name in SLOW:
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: (item.path.name not in OF_THE_RUN, item.path.name == "test_slurm.py"))
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker(pytest.mark.property)
+    items.sort(key=lambda item: (item.path.name not in OF_THE_RUN, item.path.name != "test_slurm.py"))
 
 
 # start processes that each load torch or make a graph of jobs: seconds a test
@@ -75,15 +83,34 @@ LLAMA_SIZE = SIZE | {
 }
 
 
-def random_network(family: str) -> AutoModelForCausalLM:
+# of each family, and with the options of its config that change what a block computes
+VARIANTS = {
+    "gpt2": ("gpt2", {}),
+    "gpt2-scaled": ("gpt2", {"scale_attn_weights": False, "scale_attn_by_inverse_layer_idx": True, "tie_word_embeddings": False}),
+    "llama": ("llama", {}),
+    "llama-biased": (
+        "llama",
+        {
+            "attention_bias": True,
+            "mlp_bias": True,
+            "tie_word_embeddings": True,
+            "rope_parameters": {"rope_type": "linear", "factor": 3.0, "rope_theta": 500.0},
+        },
+    ),
+    "qwen2": ("qwen2", {}),
+    "qwen2-windows": ("qwen2", {"use_sliding_window": True, "sliding_window": 6, "max_window_layers": 1}),
+}
+
+
+def random_network(family: str, **options) -> AutoModelForCausalLM:
     torch.manual_seed(1)
     if family == "gpt2":
-        size = GPT2Config(n_positions=64, n_embd=32, n_inner=48, n_layer=4, n_head=4, initializer_range=0.2, **SIZE)
-        network = GPT2LMHeadModel(size)
+        size = {"n_positions": 64, "n_embd": 32, "n_inner": 48, "n_layer": 4, "n_head": 4, "initializer_range": 0.2}
+        network = GPT2LMHeadModel(GPT2Config(**size | SIZE | options))
     elif family == "llama":
-        network = LlamaForCausalLM(LlamaConfig(**LLAMA_SIZE))
+        network = LlamaForCausalLM(LlamaConfig(**LLAMA_SIZE | options))
     else:
-        network = Qwen2ForCausalLM(Qwen2Config(**LLAMA_SIZE))
+        network = Qwen2ForCausalLM(Qwen2Config(**LLAMA_SIZE | options))
     with torch.no_grad():  # biases and norm weights start at 0 and 1, which would hide a forgotten one
         for parameter in network.parameters():
             if parameter.dim() == 1:
@@ -96,10 +123,11 @@ def tokenizer():
     return tiny_model.make_tokenizer(tiny_model.sentences())
 
 
-@pytest.fixture(scope="session", params=sorted(FAMILIES))
+@pytest.fixture(scope="session", params=VARIANTS)
 def model(request, tokenizer) -> Model:
-    """A random model of each family; tests must leave its weights as they were."""
-    return Model(random_network(request.param).double(), tokenizer, request.param)
+    """A random model of each variant; tests must leave its weights as they were."""
+    family, options = VARIANTS[request.param]
+    return Model(random_network(family, **options).double(), tokenizer, family)
 
 
 @pytest.fixture(scope="session")

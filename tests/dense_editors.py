@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from onemask.model.models import Model
-from onemask.model.tokens import encode_target, encode_with_subject
+from onemask.model.tokens import encode_with_subject
+from tiny_model import object_ids
 
 
 def run(model: Model, ids: list[int], layer: int, position: int, delta: Tensor | None = None):
@@ -36,7 +37,7 @@ def run(model: Model, ids: list[int], layer: int, position: int, delta: Tensor |
 
 def optimise(model: Model, fact: dict, templates: list[str], settings, layer: int, bounded_by: str) -> tuple[Tensor, list[float]]:
     """delta and the loss trace; |delta| is bounded by the norm of W's output ("value") or of the block's ("block")."""
-    target = encode_target(model.tokenizer, fact["target_new"])
+    target = object_ids(model.tokenizer, fact["target_new"])
     texts = [encode_with_subject(model.tokenizer, fact["prompt"], fact["subject"], template) for template in templates]
     kl_ids, kl_at = encode_with_subject(model.tokenizer, "{} is a", fact["subject"])
     with torch.no_grad():

@@ -15,7 +15,8 @@ from torch.func import functional_call
 from onemask.masking.settings import MaskSettings, Schedule
 from onemask.model.edits import JointEdit, Update
 from onemask.model.models import Model
-from onemask.model.tokens import encode, encode_target, pad
+from onemask.model.tokens import encode, pad
+from tiny_model import object_ids
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def make_records(model: Model, facts: pd.DataFrame, update: Update) -> list[Reco
     found = []
     for i, fact in enumerate(facts.itertuples()):
         texts = [encode(model.tokenizer, text) for text in (fact.prompt.replace("{}", fact.subject), *fact.paraphrases)]
-        true, new = (encode_target(model.tokenizer, target)[0] for target in (fact.target_true, fact.target_new))
+        true, new = (object_ids(model.tokenizer, target)[0] for target in (fact.target_true, fact.target_new))
         dense = update.matrix if isinstance(update, JointEdit) else update.dense(i)
         with torch.no_grad():
             found.append(Record(texts, true, new, dense, last_logits(model, texts, {})))

@@ -101,6 +101,8 @@ def refused(found: Ended, message: str) -> None:
 
 def edits_table(**columns: object) -> pd.DataFrame:
     """An `edits` table with these columns; the others hold what any edit may."""
-    scores = dict.fromkeys(("loss", "delta_norm", "truncation", "token_accuracy"), 0.0)
+    scores = dict.fromkeys(("loss", "delta_norm", "truncation", "token_accuracy", "relative_norm", "neutral_kl"), 0.0)
     scores |= {f"logp_{side}_{when}": -1.0 for side in ("true", "new") for when in ("before", "after")}
-    return pd.DataFrame({"component": 0, "joint": False, "steps": 1, "failure": "", **scores} | columns)
+    texts = {"prompt": "{} lies in", "subject": "Lyon", "target_true": "France", "target_new": "Spain", "verdict": "edited"}
+    usual = {"component": 0, "joint": False, "steps": 1, "failure": "", "unstable": False}
+    return pd.DataFrame(usual | texts | scores | columns)

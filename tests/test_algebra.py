@@ -14,7 +14,8 @@ from onemask.model.edits import FactoredEdits, LayerEdits, edited_layer, masked_
 from onemask.model.forward import finish, finish_at, logits_at, run_to
 from onemask.model.models import Model
 from onemask.model.scoring import probe, score
-from onemask.model.tokens import encode, encode_target, encode_with_subject, pad
+from onemask.model.tokens import encode, encode_with_subject, fill, pad
+from tiny_model import object_ids
 
 LAYER = 1
 FRAME = pd.DataFrame(FACTS)
@@ -31,7 +32,7 @@ def some_mask(model) -> torch.Tensor:
 
 
 def texts(model):
-    return [encode(model.tokenizer, fact["prompt"].replace("{}", fact["subject"])) for fact in FACTS]
+    return [encode(model.tokenizer, fill(fact["prompt"], fact["subject"])) for fact in FACTS]
 
 
 def plain_logits(model, ids: list[int]) -> torch.Tensor:
@@ -107,7 +108,7 @@ def test_factored_and_dense_edits_agree(model, masked):
         with DenseWeight(model, LAYER, dense * keep if masked else dense):
             prompt = texts(model)[i]
             for found, name in ((scores.logp_true, "target_true"), (scores.logp_new, "target_new")):
-                target = encode_target(model.tokenizer, fact[name])
+                target = object_ids(model.tokenizer, fact[name])
                 log_probs = plain_logits(model, prompt + target).log_softmax(-1)[len(prompt) - 1 :]
                 expected = sum(float(log_probs[n, token]) for n, token in enumerate(target))
                 assert float(found[i]) == pytest.approx(expected, abs=1e-4)
@@ -147,7 +148,7 @@ def test_contributions_sum_to_the_logit(model, edited):
         with DenseWeight(model, LAYER, (weight + edits.dense(i)) * keep if edited else weight):
             logits = plain_logits(model, texts(model)[i])[-1]
         for token, name in (("true", "target_true"), ("new", "target_new")):
-            first = encode_target(model.tokenizer, fact[name])[0]
+            first = object_ids(model.tokenizer, fact[name])[0]
             assert sums[i, token] == pytest.approx(float(logits[first]), rel=1e-4, abs=1e-4)
 
 

@@ -270,11 +270,12 @@ def test_a_page_for_people_escapes_its_markup():
     row = claims.evaluate(
         CLAIM | {"says": "P(o*) of |x|", "at_least": 0.7, "control": {"state": "random"}}, facts(shared=0.9, random=0), 0
     )
-    table = claims.judge(pd.DataFrame([row]).assign(model="m", method="rome"))
+    table = claims.judge(pd.DataFrame([row]).assign(model="m", method="rome", edits=9, unstable=2))
     shown = claims_page.wide(table)
     assert shown.columns.tolist() == ["claim", "in the paper", "value", "bound", "control", "p (Holm)", "verdict"]
     assert shown.iloc[0]["value"].startswith("0.9 [") and shown.iloc[0]["control"] == "random: 0"
-    assert claims_page.summary(table) == "ROME on m: of 1 claims 1 supported, 0 not supported, 0 inconclusive."
+    said = "ROME on m: of 1 claims 1 supported, 0 not supported, 0 inconclusive; 2 of 9 test edits are unstable."
+    assert claims_page.summary(table) == said
     page = claims_page.opening(shown, claims_page.summary(table), "Note.", "run")
     assert r"P(o\*) of \|x\|" in page and "     - supported" in page
 

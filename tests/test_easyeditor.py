@@ -16,7 +16,8 @@ from conftest import FACTS, TEMPLATES, random_network
 from onemask.editors import easyedit_adapter as easyeditor
 from onemask.io.errors import OnemaskError
 from onemask.model.models import Model
-from onemask.model.tokens import encode_target, encode_with_subject
+from onemask.model.tokens import encode_with_subject
+from tiny_model import object_ids
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("easyeditor") is None, reason=f"`pip install --no-deps {easyeditor.WHEEL}` has not been run here"
@@ -130,7 +131,7 @@ def run(model: Model, text: tuple[list[int], int], delta: torch.Tensor | None = 
 
 def memit_loss(model: Model, fact: dict, delta: torch.Tensor) -> float:
     """MEMIT's loss as written down in method.md: NLL of the target, KL of the subject's text, weight decay."""
-    target, nll = encode_target(model.tokenizer, fact["target_new"]), 0.0
+    target, nll = object_ids(model.tokenizer, fact["target_new"]), 0.0
     for ids, position in texts(model, fact):
         reads = run(model, (ids + target[:-1], position), delta)[0][len(ids) - 1 :]
         nll -= sum(float(reads[n, token]) for n, token in enumerate(target)) / len(target) / len(TEMPLATES)

@@ -109,10 +109,11 @@ def test_a_gpt2_xl_edit_takes_a_rank_one_edits_bytes(tmp_path):
     u, r = (torch.randn(count, 1, size, generator=generator) for size in (6400, 1600))
     flat = torch.zeros(count)
     edited = Edited([FactoredEdits(17, u, r)], torch.zeros(count, 20), flat, flat > 0)
-    facts = pd.DataFrame({"case_id": range(count), "relation_id": "P17"})
+    facts = pd.DataFrame({"case_id": range(count), **{key: FACTS[0][key] for key in FACTS[0] if key != "case_id"}})
     scores = dict.fromkeys(("logp_true_before", "logp_new_before", "logp_true_after", "logp_new_after", "token_accuracy"), 0.5)
     table = facts.assign(
         **scores, layer=17, component=0, joint=False, steps=20, loss=0.1, delta_norm=1.0, truncation=0.0, failure="",
+        relative_norm=0.1, neutral_kl=0.1, unstable=False, verdict="edited",
         u=list(edited.layers[0].u[:, 0].numpy()), r=list(edited.layers[0].r[:, 0].numpy()),
     )  # fmt: skip
     files.write_table(tmp_path / "edits.parquet", EDITS, table, {})

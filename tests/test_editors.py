@@ -14,7 +14,8 @@ from onemask.editors.delta import optimise
 from onemask.editors.second_moment import SecondMoment
 from onemask.io.errors import OnemaskError
 from onemask.model.edits import FactoredEdits, applied
-from onemask.model.tokens import encode, encode_target, encode_with_subject
+from onemask.model.tokens import encode, encode_with_subject, fill
+from tiny_model import object_ids
 
 OPTIMISATION = {
     "steps": 6, "lr": 0.5, "weight_decay": 1e-3, "kl_factor": 0.0625, "clamp_norm_factor": 4, "loss_threshold": 0.05,
@@ -166,8 +167,8 @@ def test_ft_l_is_plain_fine_tuning_within_a_box(model):
         weight = model.weight(1)
         start, change = weight.clone(), torch.zeros_like(weight, requires_grad=True)
         optimiser = torch.optim.Adam([change], lr=0.01)
-        prompt = encode(model.tokenizer, fact["prompt"].replace("{}", fact["subject"]))
-        target = encode_target(model.tokenizer, fact["target_new"])
+        prompt = encode(model.tokenizer, fill(fact["prompt"], fact["subject"]))
+        target = object_ids(model.tokenizer, fact["target_new"])
         for _ in range(3):
             hook = model.matrix(1).register_forward_hook(lambda _, args, out, change=change: out + args[0] @ change.T)
             log_probs = model.network(torch.tensor([prompt + target[:-1]])).logits[0, len(prompt) - 1 :].log_softmax(-1)
@@ -246,7 +247,7 @@ def test_texts_may_fill_the_context(model):
 
     def longest(count: int) -> int:
         prompt = f"{' '.join(words[:count])} {FACTS[1]['prompt']}"
-        target = encode_target(model.tokenizer, FACTS[1]["target_new"])
+        target = object_ids(model.tokenizer, FACTS[1]["target_new"])
         return len(encode_with_subject(model.tokenizer, prompt, FACTS[1]["subject"], TEMPLATES[2])[0]) + len(target) - 1
 
     count = max(count for count in range(60) if longest(count) <= model.n_ctx)

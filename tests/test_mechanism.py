@@ -18,9 +18,10 @@ from onemask.measuring.states import in_state, shown
 from onemask.measuring.update_magnitude import by_edit, magnitude
 from onemask.model.edits import FactoredEdits, JointEdit, LayerEdits
 from onemask.model.scoring import probe, score
-from onemask.model.tokens import encode_target, encode_with_subject, prompt_ids
+from onemask.model.tokens import encode_with_subject, prompt_ids
 from onemask.summaries import mechanism
 from test_algebra import LAYER, DenseWeight, some_edits, some_mask
+from tiny_model import object_ids
 
 FRAME = pd.DataFrame(FACTS)
 SMALL = Work(30)  # tokens a batch: several batches
@@ -123,7 +124,7 @@ def test_patched_outputs_are_the_originals_added_by_hand(model, component):
 
     original, plain = outputs_of("original")
     _, logits = outputs_of("edited", original)
-    token = encode_target(model.tokenizer, FACTS[0]["target_true"])[0]
+    token = object_ids(model.tokenizer, FACTS[0]["target_true"])[0]
     assert row["logp_true_first"] == pytest.approx(float(logits.log_softmax(-1)[token]), rel=1e-9)
     assert bool(row["top1"]) == bool(logits.argmax() == plain.argmax())
 
@@ -151,7 +152,7 @@ def test_as_released_reads_objects_without_their_space(model):
     with torch.no_grad():
         logits = model.network(ids).logits[0, -1]
     for table, space in ((ours, True), (theirs, False)):
-        token = encode_target(model.tokenizer, FACTS[0]["target_true"], space)[0]
+        token = object_ids(model.tokenizer, FACTS[0]["target_true"], space)[0]
         part = table[(table["case_id"] == 0) & (table["token"] == "true")]
         assert part["exact"].sum() == pytest.approx(float(logits[token]), rel=1e-6)
 
@@ -168,7 +169,7 @@ def test_table_3_as_released_reads_the_same_tokens(model):
     for table, space in ((ours, True), (theirs, False)):
         row = table[(table["case_id"] == 0) & (table["state"] == "original")].iloc[0]
         for side in ("true", "new"):
-            token = encode_target(model.tokenizer, FACTS[0][f"target_{side}"], space)[0]
+            token = object_ids(model.tokenizer, FACTS[0][f"target_{side}"], space)[0]
             assert row[f"logp_{side}_first"] == pytest.approx(float(log_probs[token]), rel=1e-6)
 
 

@@ -15,6 +15,7 @@ from onemask.measuring.perplexity import measure
 from onemask.measuring.reversal import neighbours, reversal
 from onemask.measuring.states import State, states_of
 from onemask.model.edits import FactoredEdits, JointEdit, LayerEdits
+from onemask.model.tokens import fill
 from test_algebra import LAYER, DenseWeight, plain_logits, some_edits, some_mask, texts
 
 FRAME = pd.DataFrame(FACTS).assign(paraphrases=[[]] * len(FACTS), neighborhood=[["A is", "B is"], ["C is"], [], ["D is", "E is"]])
@@ -138,7 +139,8 @@ def test_random_masks_remove_as_much():
 
 def test_neighbours_are_facts_of_their_own_prompts():
     near, owners = neighbours(FRAME, prompts=1)
-    assert near["prompt"].tolist() == ["A is", "C is", "D is"] and owners == [0, 1, 3]
+    texts = [fill(fact.prompt, fact.subject) for fact in near.itertuples()]
+    assert texts == ["A is", "C is", "D is"] and owners == [0, 1, 3]
     assert near["target_new"].tolist() == [FACTS[i]["target_new"] for i in owners]
     with pytest.raises(OnemaskError, match="neighbourhood prompts"):
         neighbours(FRAME.iloc[[2]], prompts=5)

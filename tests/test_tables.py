@@ -53,7 +53,7 @@ SIZES = {
     "mask_structure": 10,
     "pruning": 20,
     "blocking": 48,
-    "editors": 24,
+    "editors": 28,
     "controls": 114,
     "mask_shares": 106,
     "training_size": 54,
@@ -116,7 +116,7 @@ STAGES = {
     "perplexity": lambda model: grid(("perplexity",), ("perplexity",), STATES, model=model),
     "editing": lambda model: [
         *grid(("success", "token_accuracy"), ("train", "test"), ("edited",), RELATIONS, model=model),
-        *grid(("edits", "failed", "steps", "truncation"), ("train", "test"), ("edited",), model=model),
+        *grid(("edits", "failed", "unstable", "steps", "truncation"), ("train", "test"), ("edited",), model=model),
     ],
     "blocking": lambda model: grid(("success", "token_accuracy"), ("test",), BLOCKED, RELATIONS, model=model),
     "controls": lambda model: [

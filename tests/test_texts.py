@@ -109,6 +109,16 @@ def test_a_subject_without_one_place_is_refused(prompt, subject, message):
 
 def test_a_place_is_filled_once():
     assert fill("The author of {} is", "{} and {}") == "The author of {} and {} is"
+    for text in ("The author is", "{} and {}"):
+        with pytest.raises(OnemaskError, match='a prompt with "{}" exactly once'):
+            fill(text, "Emma")
+
+
+def test_paraphrases_may_hold_the_place(tmp_path):
+    fact = PLAIN | {"paraphrase_prompts": ["{} is governed from", "Norway's capital is"]}
+    assert facts_in(written(tmp_path, fact))["paraphrases"].tolist() == [["Norway is governed from", "Norway's capital is"]]
+    with pytest.raises(OnemaskError, match='a prompt with "{}" exactly once in record 1'):
+        facts_in(written(tmp_path, PLAIN | {"rephrase": "{} and {}"}))
 
 
 CONFLICTS = [

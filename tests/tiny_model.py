@@ -49,6 +49,11 @@ def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>", pad_token="<|end|>")
 
 
+def object_ids(tokenizer: PreTrainedTokenizerFast, text: str, space: bool = True) -> list[int]:
+    """Token ids of an object: a byte-level tokenizer reads it apart, with its space, as it does behind a prompt."""
+    return tokenizer(" " * space + text, add_special_tokens=False)["input_ids"]
+
+
 def train(network: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> None:
     generator = torch.Generator().manual_seed(0)
     count = -(-len(texts) // 2)

@@ -7,7 +7,7 @@ from model_job import editing_task, load, working
 from onemask.data.schemas import FACTS, KNOWLEDGE
 from onemask.editors.run import edit, facts_to_edit
 from onemask.editors.schemas import EDITS
-from onemask.editors.tables import edits_table
+from onemask.editors.tables import edits_table, without_unstable
 from onemask.io.files import read_table, write_table
 from onemask.model.scoring import texts_of
 
@@ -23,7 +23,8 @@ def main(smk):
         for group, part in zip(groups, work.in_turn(map(len, groups)), strict=True):
             task = editing_task(smk, model, group, part)
             edited = edit(task, smk.params.method, smk.params.settings, smk.params.editor, smk.params.easyeditor)
-            tables.append(edits_table(model, group, edited, smk.params.joint, work.batch_tokens))
+            table = edits_table(model, group, edited, smk.params.joint, work.batch_tokens)
+            tables.append(without_unstable(table) if smk.params.only_stable else table)
         write_table(smk.output.edits, EDITS, pd.concat(tables, ignore_index=True), source)
 
 

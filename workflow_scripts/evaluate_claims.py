@@ -24,8 +24,8 @@ from onemask.summaries.mechanism import contributions
 from onemask.summaries.schemas import CLAIMS
 
 
-def gather(smk):
-    """The evidence by name, of what the run has."""
+def gather(smk, edits):
+    """The evidence by name, of what the run has. edits: the `edits` table."""
     inputs, layers = smk.input, smk.params.layers
     splits = zip(smk.params.split_names, inputs.reversal, strict=True)
     reversal = pd.concat([evidence.reversal(read_table(path, REVERSAL), split) for split, path in splits])
@@ -33,7 +33,7 @@ def gather(smk):
     weights = read_table(inputs.attention, ATTENTION)
     relations = relation_by_case(weights)
     found = {
-        "edits": evidence.edits(read_tables(inputs.edits, EDITS)),
+        "edits": evidence.edits(edits),
         "reversal": reversal,
         "decomposition": evidence.decomposition(parts, relations, layers),
         "attention": evidence.attention(weights, layers),
@@ -53,14 +53,17 @@ def gather(smk):
 
 
 def main(smk):
-    found, seed = gather(smk), int(smk.wildcards.seed)
+    edits, seed = read_tables(smk.input.edits, EDITS), int(smk.wildcards.seed)
+    found = gather(smk, edits)
     rows = [
         claims.evaluate(claim, found[claim["table"]], seed)
         for claim in smk.params.claims
         if claim["table"] in found and claim.get("applies", smk.params.kind) == smk.params.kind
         if claim["split"] in ("all", *smk.params.split_names)
     ]
+    by_fact = edits.drop_duplicates("case_id")
     key = {"model": smk.wildcards.model, "method": smk.wildcards.method}
+    key |= {"edits": len(by_fact), "unstable": int(by_fact["unstable"].sum())}
     table = pd.DataFrame(rows).assign(**key, p_holm=math.nan, verdict="")  # which need every claim of the run
     write_table(smk.output.claims, CLAIMS, table, job.provenance(smk))
 

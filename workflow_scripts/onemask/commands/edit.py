@@ -1,38 +1,33 @@
 """`onemask edit`: the pipeline's editors on a user's facts."""
 
 import argparse
+import hashlib
 from pathlib import Path
 
-import pandas as pd
-
+from onemask.commands.moments import read_corpus, read_or_measure_moments
+from onemask.commands.outcome import outcome
 from onemask.commands.places import locate, require_place
 from onemask.config.easyedit import is_easyedits, require_last_layer, translated
 from onemask.config.load import SHIPPED, check, editing_settings, read_yaml
-from onemask.config.run import moments_file
 from onemask.data.conflicts import without_conflicts
-from onemask.data.corpus import windows
 from onemask.data.read_facts import read_facts
 from onemask.editors import module_file
 from onemask.editors.base import Task
 from onemask.editors.registry import EDITORS
 from onemask.editors.run import edit
 from onemask.editors.schemas import EDITS
-from onemask.editors.second_moment import SecondMoment, measure, read_second_moments, write_second_moments
 from onemask.editors.tables import edits_table
 from onemask.editors.templates import choose, make_templates
 from onemask.io.batching import Journal, Work
 from onemask.io.codehash import code_hash
 from onemask.io.errors import OnemaskError, reason
-from onemask.io.files import digest, installed_versions, sha256, write_table
-from onemask.io.placeholder import fill
+from onemask.io.files import digest, installed_versions, write_table
 from onemask.io.problems import Problems
 from onemask.io.progress import Progress
-from onemask.io.tensor_files import Checkpoint
-from onemask.model.models import Model, load_checkpoint
+from onemask.model.models import load_checkpoint
 from onemask.model.scoring import texts_of
 
 SCORING_TOKENS = 4000
-MOMENT_TOKENS, MOMENT_WINDOW, MOMENT_TOKENS_AT_ONCE = 100_000, 256, 4096
 
 
 def method_settings(method: str, hparams: str | None, layers: list[int] | None) -> dict:
@@ -74,37 +69,6 @@ def read_templates(path: str) -> list[str]:
     return ["{}", *(line for line in lines if line != "{}")]
 
 
-def read_corpus(path: str) -> str:
-    """A text file; OnemaskError when it cannot be read."""
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise OnemaskError(f"a text at {path}", reason(error), "Correct --corpus.") from error
-
-
-def read_or_measure_moments(model: Model, layers: list[int], folder: Path, corpus: str | None) -> dict[int, SecondMoment]:
-    """Second moments by layer, from their file in `folder`; where it is missing, measured on the text `corpus` and kept there.
-
-    Raises OnemaskError when it is missing and there is no text, or the text has fewer tokens than W has columns.
-    """
-    if not layers:
-        return {}
-    path = folder / moments_file(layers)
-    if not path.is_file():
-        if corpus is None:
-            advice = "Give their folder as --second-moments, or a text to measure them on as --corpus."
-            raise OnemaskError(f"the second moments of layers {layers}", f"none at {path}", advice)
-        available = len(model.tokenizer(corpus, add_special_tokens=False)["input_ids"])
-        if available < model.d_mlp:
-            raise OnemaskError(f"a text of at least {model.d_mlp:,} tokens", f"{available:,}", "Take a longer --corpus.")
-        text = pd.DataFrame({"part": ["statistics"], "text": [corpus]})
-        rows = windows(model.tokenizer, text, "statistics", min(MOMENT_TOKENS, available), min(MOMENT_WINDOW, model.n_ctx))
-        with Checkpoint(path.with_suffix(".checkpoint"), digest([rows.tolist(), model.info])) as checkpoint:
-            measured = measure(model, layers, rows, MOMENT_TOKENS_AT_ONCE, checkpoint, Progress(len(rows), "windows"))
-            write_second_moments(path, measured, {"model": model.info, "versions": installed_versions()})
-    return read_second_moments([path], model, layers)
-
-
 def edit_user_facts(options: argparse.Namespace) -> None:
     """`onemask edit`: edit the facts of a file, print each one's success, write the edits.
 
@@ -142,24 +106,10 @@ def edit_user_facts(options: argparse.Namespace) -> None:
         "seed": options.seed,
         "versions": installed_versions(),
     }
-    moment_hashes = [sha256(folder / moments_file(list(moments)))] if moments else []
-    made_from, callback = [source, facts.to_json(), moment_hashes], Progress(len(facts), "edits")
+    of_moments = [hashlib.sha256(moment.matrix.numpy()).hexdigest() for moment in moments.values()]
+    made_from, callback = [source, facts.to_json(), of_moments], Progress(len(facts), "edits")
     with Work(SCORING_TOKENS, Journal.beside(options.out, made_from), callback) as work:
         task = Task(model, facts.to_dict("records"), templates, moments, work)
         table = edits_table(model, facts, edit(task, options.method, settings), editor.joint, SCORING_TOKENS)
         write_table(options.out, EDITS, table, source)
-    print(success_by_fact(facts, table))
-
-
-def success_by_fact(facts: pd.DataFrame, table: pd.DataFrame) -> str:
-    """A line a fact: did the edit make the new object likelier than the true one? And how many did."""
-    scored = table.drop_duplicates("case_id").set_index("case_id").loc[facts["case_id"]]
-    won = ((scored["logp_new_after"] > scored["logp_true_after"]) & (scored["failure"] == "")).to_numpy()
-    lines = []
-    for fact, score, success in zip(facts.itertuples(), scored.itertuples(), won, strict=True):
-        text = f"{fill(fact.prompt, fact.subject)} {fact.target_true} -> {fact.target_new}"
-        change = f"log P(new) - log P(true): {score.logp_new_before - score.logp_true_before:+.2f} -> "
-        change += f"{score.logp_new_after - score.logp_true_after:+.2f}"
-        verdict = f"failed, {score.failure}" if score.failure else ("edited" if success else "not edited")
-        lines.append(f"{fact.case_id:>6}  {verdict:<10}  {change}  {text}")
-    return "\n".join([*lines, f"{int(won.sum())} of {len(won)} facts edited"])
+    print(outcome(table))

@@ -24,6 +24,7 @@ class Facts:
     per_relation: Mapping[str, int]
     only_known: bool
     skip_bad: bool
+    only_stable: bool
 
 
 @dataclass(frozen=True)

@@ -70,9 +70,8 @@ def _row(parts: Parts, number: int, needed: tuple[str, ...], note: Note) -> dict
     if row["target_new"] == row["target_true"]:
         raise OnemaskError("a target_new other than target_true", f"{shown(row['target_new'])} for both", "Correct the record.")
     row["prompt"] = with_place(_prompt(parts["prompt"], "prompt", note), row["subject"])
-    row["paraphrases"] = [
-        fill(text, row["subject"]) for text in _prompts(parts.get("paraphrase_prompts", []), "paraphrase_prompts", note)
-    ]
+    paraphrases = _prompts(parts.get("paraphrase_prompts", []), "paraphrase_prompts", note)
+    row["paraphrases"] = [fill(text, row["subject"]) if PLACE in text else text for text in paraphrases]
     near = parts.get("neighborhood_prompts", [])
     if isinstance(near, list):  # zsRE's have a target beside them
         near = [entry["prompt"] if isinstance(entry, dict) and "prompt" in entry else entry for entry in near]

@@ -16,7 +16,7 @@ from onemask.io.batching import run_batches
 from onemask.model.edits import FactoredEdits
 from onemask.model.forward import LayerInput, at_least_float32, finish_at, logits_at, run_to
 from onemask.model.models import Model
-from onemask.model.tokens import batches, encode, encode_target, pad
+from onemask.model.tokens import batches, encode, encode_target, fill, pad
 
 Change = Float[Tensor, "facts d_model d_mlp"]  # of W, by fact
 
@@ -117,8 +117,9 @@ def edit(task: Task, settings: Settings) -> Edited:
     """
     model = task.model
     model.block(settings.layer)
-    prompts = [encode(model.tokenizer, fact["prompt"].replace("{}", fact["subject"])) for fact in task.facts]
-    targets = [encode_target(model.tokenizer, fact["target_new"]) for fact in task.facts]
+    texts = [fill(fact["prompt"], fact["subject"]) for fact in task.facts]
+    prompts = [encode(model.tokenizer, text) for text in texts]
+    targets = [encode_target(model.tokenizer, text, fact["target_new"]) for text, fact in zip(texts, task.facts, strict=True)]
 
     def compute(group: list[int]) -> dict[str, Tensor]:
         prepared = prepare(model, settings.layer, [prompts[i] for i in group], [targets[i] for i in group])

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
@@ -19,16 +20,19 @@ from onemask.model.models import Model
 from onemask.model.tokens import Padded
 
 CHECKPOINT_EVERY = 300  # seconds between two checkpoints, which hold gigabytes of a large model
+# real text leaves few small eigenvalues; a sentence repeated, a quarter of them (method.md section 3)
+SMALL, MOST_SMALL = 1e-6, 0.01
 STRIPS = 8  # of C; what lies above the diagonal's blocks is mirrored, not computed
 
 
 @dataclass(frozen=True)
 class SecondMoment:
-    """C, float32, of one layer of one model, from `samples` tokens."""
+    """C, float32, of one layer of one model, from `samples` tokens. text: which ones, as `text_digest` says."""
 
     layer: int
     matrix: Float[Tensor, "d_mlp d_mlp"]
     samples: int
+    text: str = ""
 
     @functools.cached_property
     def cholesky(self) -> Float[Tensor, "d_mlp d_mlp"]:
@@ -45,6 +49,34 @@ class SecondMoment:
     def solve(self, columns: Float[Tensor, "d_mlp n"]) -> Float[Tensor, "d_mlp n"]:
         """C^-1 columns, float64."""
         return torch.cholesky_solve(columns, self.cholesky.to(columns.device))
+
+
+def text_digest(windows: Int[Tensor, "windows length"]) -> str:
+    """SHA-256 of token ids: two second moments of one model with the same digest are of the same text."""
+    return hashlib.sha256(windows.contiguous().numpy()).hexdigest()
+
+
+def judge(moment: SecondMoment) -> None:
+    """Raise OnemaskError where a text was too uniform: it leaves directions in which keys are not to be preserved, but are.
+
+    Takes all eigenvalues, in float64.
+    """
+    _refuse_silent(moment)
+    values = torch.linalg.eigvalsh(moment.matrix.double())
+    small = int((values < SMALL * values[-1]).sum())
+    if small > MOST_SMALL * len(values):
+        expected = f"a second moment of layer {moment.layer} of full rank"
+        found = f"{small} of {len(values)} eigenvalues below {SMALL:g} of the largest (from {moment.samples:,} tokens)"
+        raise OnemaskError(expected, found, "Measure it on more, and more varied, text.")
+
+
+def _refuse_silent(moment: SecondMoment) -> None:
+    """Raise OnemaskError where neurons were never active: no text makes their directions known."""
+    silent = (moment.matrix.diagonal() == 0).nonzero()[:, 0].tolist()
+    if silent:
+        found = f"{len(silent)} never active: {', '.join(map(str, silent[:10]))}"
+        advice = "More text does not help; take another layer, or rome without mom2_adjustment."
+        raise OnemaskError(f"{len(moment.matrix)} active neurons in layer {moment.layer}", found, advice)
 
 
 def measure(
@@ -79,8 +111,8 @@ def measure(
                 content = {"totals": {layer: total.cpu() for layer, total in totals.items()}, "windows": at + len(ids)}
                 checkpoint.write(content)
                 saved = time.monotonic()
-    count = windows.numel()
-    return {at: SecondMoment(at, (_mirrored(total.cpu()) / count).float(), count) for at, total in totals.items()}
+    count, text = windows.numel(), text_digest(windows)
+    return {at: SecondMoment(at, (_mirrored(total.cpu()) / count).float(), count, text) for at, total in totals.items()}
 
 
 def _total(model: Model, layer: int, kept: dict | None) -> Float[Tensor, "d_mlp d_mlp"]:
@@ -126,10 +158,15 @@ def _mirrored(total: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
 
 
 def write_second_moments(path: str | Path, moments: dict[int, SecondMoment], provenance: dict) -> None:
-    """Write C of each layer as safetensors; the sample count and the model's identity are in the metadata."""
-    samples = {moment.samples for moment in moments.values()}
-    assert len(samples) == 1, "all are of the same text"
-    write_tensors(path, {_name(at): moment.matrix for at, moment in moments.items()}, {**provenance, "samples": samples.pop()})
+    """Write C of each layer as safetensors; number and digest of the tokens and the model's identity are in the metadata.
+
+    Raises OnemaskError, and leaves no file, where one is not fit to be used (`judge`).
+    """
+    ((samples, text),) = {(moment.samples, moment.text) for moment in moments.values()}
+    for moment in moments.values():
+        judge(moment)
+    matrices = {_name(at): moment.matrix for at, moment in moments.items()}
+    write_tensors(path, matrices, {**provenance, "samples": samples, "text": text})
 
 
 def _name(layer: int) -> str:
@@ -146,7 +183,7 @@ def read_second_moments(paths: Iterable[str | Path], model: Model, layers: list[
     for path in paths:
         tensors, metadata = read_tensors(path, "second moments", *map(_name, layers))
         for layer in layers:
-            moments[layer] = SecondMoment(layer, tensors[_name(layer)], metadata["samples"])
+            moments[layer] = SecondMoment(layer, tensors[_name(layer)], metadata["samples"], metadata.get("text", ""))
             _require(moments[layer], metadata, model, path)
     return moments
 
@@ -168,3 +205,4 @@ def _require(moment: SecondMoment, metadata: dict, model: Model, path: str | Pat
         if not holds:
             advice = "Delete the file, and measure it for this model, on enough text."
             raise OnemaskError(expected, f"{found} in {path}", advice)
+    _refuse_silent(moment)

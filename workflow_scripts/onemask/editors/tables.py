@@ -11,12 +11,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from onemask.editors.base import Edited
+from onemask.editors.health import health
 from onemask.editors.schemas import EDITS
+from onemask.editors.verdicts import UNSTABLE, verdicts
 from onemask.io.errors import EDIT_AGAIN, OnemaskError, reason
 from onemask.io.files import read_tables
 from onemask.model.edits import FactoredEdits, JointEdit, LayerEdits, applied
 from onemask.model.models import Model
-from onemask.model.scoring import Scores, fact_batches, probe, score
+from onemask.model.scoring import Scores, fact_batches, nested, probe, score
 
 FAILURE = "loss not finite"
 
@@ -29,10 +31,10 @@ def score_facts(
     for group in fact_batches(model, facts, batch_tokens):
         batch = facts.iloc[group]
         scores: Scores = score(model, probe(model, layer, batch), None if edits is None else edits[group].to(model.device))
-        columns = {f"logp_true_{suffix}": scores.logp_true, f"logp_new_{suffix}": scores.logp_new}
-        columns["token_accuracy"] = scores.accuracy
-        parts.append(pd.DataFrame({name: column.numpy() for name, column in columns.items()}, index=batch.index))
-    return pd.concat(parts).sort_index()
+        true = np.where(batch["target_true"] == "", np.nan, scores.logp_true.numpy())
+        columns = {"logp_true": true, "logp_new": scores.logp_new.numpy(), "token_accuracy": scores.accuracy.numpy()}
+        parts.append(pd.DataFrame(columns, index=batch.index))
+    return pd.concat(parts).sort_index().add_suffix(f"_{suffix}")
 
 
 def edits_table(model: Model, facts: pd.DataFrame, edited: Edited, joint: bool, batch_tokens: int) -> pd.DataFrame:
@@ -41,14 +43,14 @@ def edits_table(model: Model, facts: pd.DataFrame, edited: Edited, joint: bool, 
     joint: all facts are one edit of the model, and each is scored in the model that holds them all.
     """
     layer = edited.layers[-1].layer
-    before = score_facts(model, facts, None, layer, batch_tokens, "before").drop(columns="token_accuracy")
+    before = score_facts(model, facts, None, layer, batch_tokens, "before")
     if joint:
         with applied(model, edited.layers):
             after = score_facts(model, facts, None, layer, batch_tokens, "after")
     else:
         (only,) = edited.layers
         after = score_facts(model, facts, only, layer, batch_tokens, "after")
-    by_fact = facts[["case_id", "relation_id"]].assign(
+    by_fact = facts[["case_id", "relation_id", "prompt", "subject", "target_true", "target_new"]].assign(
         joint=joint,
         steps=edited.steps.numpy(),
         loss=edited.loss.double().numpy(),
@@ -56,7 +58,10 @@ def edits_table(model: Model, facts: pd.DataFrame, edited: Edited, joint: bool, 
         truncation=0.0 if edited.truncation is None else edited.truncation.double().numpy(),
         failure=np.where(edited.failed.numpy(), FAILURE, ""),
     )
-    by_fact = by_fact.join(before).join(after)
+    by_fact = by_fact.join(before).join(after.rename(columns={"token_accuracy_after": "token_accuracy"}))
+    by_fact = by_fact.join(health(model, edited, joint).set_index(facts.index))
+    by_fact["verdict"] = verdicts(by_fact, nested(model, facts))
+    by_fact = by_fact.drop(columns="token_accuracy_before")
     rows = [
         by_fact.assign(
             layer=part.layer, component=rank, u=list(part.u[:, rank].float().numpy()), r=list(part.r[:, rank].float().numpy())
@@ -65,6 +70,12 @@ def edits_table(model: Model, facts: pd.DataFrame, edited: Edited, joint: bool, 
         for rank in range(part.u.shape[1])
     ]
     return pd.concat(rows, ignore_index=True)
+
+
+def without_unstable(table: pd.DataFrame) -> pd.DataFrame:
+    """The `edits` table with unstable single edits as failed ones, which nothing reads; a joint edit is not parted."""
+    left_out = table["unstable"] & ~table["joint"] & (table["failure"] == "")
+    return table.assign(failure=table["failure"].mask(left_out, UNSTABLE))
 
 
 def read_edits(paths: Sequence[str | Path]) -> pd.DataFrame:

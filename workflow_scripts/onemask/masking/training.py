@@ -76,8 +76,8 @@ def prepare(
     for i, fact in enumerate(facts.itertuples()):
         for text in [fill(fact.prompt, fact.subject), *fact.paraphrases]:
             texts.append(encode(model.tokenizer, text))
-            true.append(encode_target(model.tokenizer, fact.target_true)[0])
-            new.append(encode_target(model.tokenizer, fact.target_new)[0])
+            true.append(encode_target(model.tokenizer, text, fact.target_true)[0])
+            new.append(encode_target(model.tokenizer, text, fact.target_new)[0])
             edit.append(i)
     true, new, edit = (torch.tensor(column, device=model.device) for column in (true, new, edit))
     cache = cache_layer_inputs(model, edits.layer, texts, settings.cache_mb, file)

@@ -81,8 +81,8 @@ def reversal_table(
 
 def _first_as_released(model: Model, facts: pd.DataFrame, scores: Scores) -> list[Float[Tensor, " facts"]]:
     """Log-probabilities of the first tokens of both objects without their leading space."""
-    rows = torch.arange(len(facts))
-    return [scores.log_probs[rows, first_tokens(model, facts[name], False).cpu()] for name in ("target_true", "target_new")]
+    tokens = (first_tokens(model, facts, name, as_released=True).cpu() for name in ("target_true", "target_new"))
+    return [scores.log_probs[torch.arange(len(facts)), ids] for ids in tokens]
 
 
 def neighbours(facts: pd.DataFrame, prompts: int) -> tuple[pd.DataFrame, list[int]]:
@@ -93,7 +93,7 @@ def neighbours(facts: pd.DataFrame, prompts: int) -> tuple[pd.DataFrame, list[in
     rows, owners = [], []
     for i, fact in enumerate(facts.to_dict("records")):
         for text in list(fact["neighborhood"])[:prompts]:
-            rows.append(fact | {"prompt": text})
+            rows.append(fact | {"prompt": "{}", "subject": text})
             owners.append(i)
     if not rows:
         raise OnemaskError("neighbourhood prompts in the test facts", "none", "Set neighborhood_prompts: 0.")

@@ -55,6 +55,16 @@ class KVCache:
         return keys, values
 
 
+def _within(mask: Bool[Tensor, "rows 1 length keys"], window: int) -> Bool[Tensor, "rows 1 length keys"]:
+    """An attention mask of which a query sees only the last `window` positions, its own among them.
+
+    Padding stands right of a row's tokens and left of its prefix's, so that places differ by as much as positions do.
+    """
+    length, keys = mask.shape[2:]
+    query = torch.arange(keys - length, keys, device=mask.device)[:, None]
+    return mask & (query - torch.arange(keys, device=mask.device) < window)
+
+
 def embed(
     model: Model, ids: Int[Tensor, "rows length"], positions: Int[Tensor, "rows_or_1 length"] | None = None
 ) -> Float[Tensor, "rows length d_model"]:
@@ -74,12 +84,16 @@ def run_blocks(
     positions: Int[Tensor, "rows_or_1 length"],
     cache: KVCache | None = None,
 ) -> Float[Tensor, "rows length d_model"]:
-    """Residual stream behind the last of `layers`, from the one before the first. positions: absolute, for rotary embeddings."""
+    """Residual stream behind the last of `layers`, from the one before the first.
+
+    mask: as of full attention; a layer with a sliding window sees less. positions: absolute, for rotary embeddings.
+    """
     rotary = {} if model.rotary is None else {"position_embeddings": model.rotary(hidden, positions)}
+    masks = {window: mask if window is None else _within(mask, window) for window in set(model.windows)}
     for layer in layers:
         hidden = model.blocks[layer](
             hidden,
-            attention_mask=mask,
+            attention_mask=masks[model.windows[layer]],
             past_key_values=cache,
             use_cache=cache is not None,
             position_ids=positions,

@@ -1,7 +1,7 @@
 """Model families, one row each, and the loaded model with its parts by name."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -21,7 +21,8 @@ class Family:
     """Where an architecture keeps its parts. Paths are attributes of the causal LM; block parts are relative to a block.
 
     `transposed` says that the edited matrix is stored as (d_mlp, d_model), as GPT-2's Conv1D does; `norm_centres` that the
-    final norm subtracts the mean (LayerNorm, not RMSNorm); `norm_eps` is the name of its epsilon.
+    final norm subtracts the mean (LayerNorm, not RMSNorm); `norm_eps` is the name of its epsilon; `windows` that blocks may
+    attend to a sliding window, as the config's `layer_types` say.
     """
 
     blocks: str
@@ -36,6 +37,7 @@ class Family:
     transposed: bool
     norm_centres: bool
     norm_eps: str
+    windows: bool = False
 
 
 _LLAMA = Family(
@@ -69,7 +71,7 @@ FAMILIES = {
         norm_eps="eps",
     ),
     "llama": _LLAMA,
-    "qwen2": _LLAMA,
+    "qwen2": replace(_LLAMA, windows=True),
 }
 
 MKL_FUNCTIONS = "acos asin atan cos erf erfc erfinv exp log log10 log2 sin sqrt tan tanh".split()
@@ -90,7 +92,7 @@ class Model:
     """A frozen causal language model, its tokenizer and its parts.
 
     Attributes: `blocks` (ModuleList), `final_norm`, `embed`, `pos_embed` (or None), `unembed` (no bias), `n_layers`, `d_model`,
-    `d_mlp`, `info` (identity for provenance: name, id, revision, sha256).
+    `d_mlp`, `windows` (of each layer, None for full attention), `info` (identity for provenance: name, id, revision, sha256).
     """
 
     def __init__(self, network: "PreTrainedModel", tokenizer, family: str, info: dict | None = None):
@@ -109,6 +111,7 @@ class Model:
         self.unembed: nn.Linear = network.get_output_embeddings()
         self.n_layers = len(self.blocks)
         self.d_model, self.d_mlp = self.weight(0).shape
+        self.windows = _windows(network.config, self.n_layers) if self.family.windows else [None] * self.n_layers
 
     @property
     def n_ctx(self) -> int:
@@ -137,6 +140,16 @@ class Model:
     def bias(self, layer: int) -> Float[Tensor, " d_model"] | None:
         """Bias of the edited matrix."""
         return cast(Tensor | None, self.matrix(layer).bias)
+
+
+def _windows(config, n_layers: int) -> list[int | None]:
+    """Positions that each layer's queries see, None for all; OnemaskError where a layer attends in another way."""
+    kinds = {"full_attention": None, "sliding_attention": config.sliding_window}
+    unknown = sorted(set(config.layer_types) - set(kinds))
+    if unknown or len(config.layer_types) != n_layers:
+        expected = f"layer_types of {n_layers} layers, each one of {', '.join(kinds)}, in config.json"
+        raise OnemaskError(expected, ", ".join(unknown) or f"{len(config.layer_types)}", "Take another model.")
+    return [kinds[kind] for kind in config.layer_types]
 
 
 def identity(folder: Path, name: str, source: str, revision: str, family: str) -> dict:

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from onemask.io.batching import IN_MEMORY, Work, run_batches
@@ -12,7 +13,7 @@ from onemask.io.errors import OnemaskError
 from onemask.model.edits import Update, product
 from onemask.model.forward import LayerInput, finish_at, logits_at, run_to
 from onemask.model.models import Model
-from onemask.model.tokens import batches, encode, encode_target, pad
+from onemask.model.tokens import batches, encode, encode_apart, encode_target, fill, pad
 
 
 @dataclass(frozen=True)
@@ -48,21 +49,21 @@ class Scores:
 
 
 def texts_of(model: Model, facts: pd.DataFrame) -> list[tuple[list[int], list[int], list[int]]]:
-    """Token ids of each fact's prompt, true object and new object; OnemaskError where they exceed the model's context."""
-    ids = [
-        (
-            encode(model.tokenizer, fact.prompt.replace("{}", fact.subject)),
-            encode_target(model.tokenizer, fact.target_true),
-            encode_target(model.tokenizer, fact.target_new),
-        )
-        for fact in facts.itertuples()
-    ]
-    for fact, (prompt, true, new) in zip(facts.itertuples(), ids, strict=True):
-        length = len(prompt) + max(len(true), len(new)) - 1
-        if length > model.n_ctx:
-            expected = f"a text about {fact.subject!r} of at most {model.n_ctx} tokens"
-            raise OnemaskError(expected, f"{length}", "Shorten the prompt.")
-    return ids
+    """Token ids of each fact's prompt, true object and new object.
+
+    Raises OnemaskError where they exceed the model's context, or cannot be encoded.
+    """
+    return [_texts(model, fill(fact.prompt, fact.subject), fact) for fact in facts.itertuples()]
+
+
+def _texts(model: Model, prompt: str, fact) -> tuple[list[int], list[int], list[int]]:
+    # where no true object is known, the new one stands for it, so that every fact has both
+    objects = fact.target_true or fact.target_new, fact.target_new
+    ids, (true, new) = encode(model.tokenizer, prompt), (encode_target(model.tokenizer, prompt, text) for text in objects)
+    length = len(ids) + max(len(true), len(new)) - 1
+    if length > model.n_ctx:
+        raise OnemaskError(f"a text about {fact.subject!r} of at most {model.n_ctx} tokens", f"{length}", "Shorten the prompt.")
+    return ids, true, new
 
 
 def fact_batches(model: Model, facts: pd.DataFrame, batch_tokens: int) -> list[list[int]]:
@@ -127,6 +128,12 @@ def kl_divergence(
     return (reference.exp() * (reference - other)).sum(-1)
 
 
+def nested(model: Model, facts: pd.DataFrame) -> Bool[np.ndarray, " facts"]:
+    """Do the tokens of one object begin the other's? Then log P of the shorter is never the lower, whatever the model says."""
+    both = [(true, new) for _, true, new in texts_of(model, facts)]
+    return np.array([true[: len(new)] == new[: len(true)] for true, new in both], dtype=bool)
+
+
 @torch.inference_mode()
 def knowledge(
     model: Model,
@@ -141,10 +148,14 @@ def knowledge(
 
     scores = run_batches(fact_batches(model, facts, work.batch_tokens), compute, work)
     table = facts[["case_id", "relation_id", "split"]].assign(**{name: values.numpy() for name, values in scores.items()})
-    return table.assign(known=table["logp_true"] > table["logp_new"])
+    return table.assign(known=(table["logp_true"] > table["logp_new"]) & ~nested(model, facts))
 
 
-def first_tokens(model: Model, objects: pd.Series, space: bool) -> Int[Tensor, " facts"]:
-    """First token of each object, with its leading space or, as the release reads them, without."""
-    ids = [encode_target(model.tokenizer, text, space)[0] for text in objects]
+def first_tokens(model: Model, facts: pd.DataFrame, column: str, as_released: bool = False) -> Int[Tensor, " facts"]:
+    """First token of each fact's object `column` behind its prompt or, as the release reads it, apart and without its space."""
+    if as_released:
+        ids = [encode_apart(model.tokenizer, text)[0] for text in facts[column]]
+    else:
+        prompts = [fill(fact.prompt, fact.subject) for fact in facts.itertuples()]
+        ids = [encode_target(model.tokenizer, prompt, text)[0] for prompt, text in zip(prompts, facts[column], strict=True)]
     return torch.tensor(ids, device=model.device)

@@ -28,12 +28,13 @@ def _interval(row) -> str:
 
 
 def summary(table: pd.DataFrame) -> str:
-    """How many claims got which verdict, a line a model and method."""
+    """How many claims got which verdict, a line a model and method, and how many of the edits behind them are unstable."""
     lines = []
     for (model, method), part in table.groupby(["model", "method"], sort=False):
         counts = part["verdict"].value_counts().reindex(VERDICTS, fill_value=0)
         words = ", ".join(f"{count} {name}" for name, count in counts.items())
-        lines.append(f"{method.upper()} on {model}: of {len(part)} claims {words}.")
+        behind = f"{part['unstable'].iloc[0]} of {part['edits'].iloc[0]} test edits are unstable"
+        lines.append(f"{method.upper()} on {model}: of {len(part)} claims {words}; {behind}.")
     return "\n".join(lines)
 
 

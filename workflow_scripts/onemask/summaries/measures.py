@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from onemask.editors.verdicts import FAILED
+
 RESAMPLES = 2000
 
 
@@ -150,8 +152,8 @@ def blocking_measures(table: pd.DataFrame, seed: int, mask: Mapping[str, Any], *
 def editing_measures(table: pd.DataFrame, split: str, seed: int, **key: Any) -> list[dict]:
     """Editing success by relation: P(o*) > P(o), and the share of edits with all tokens right; failed edits count as neither.
 
-    table: `edits` of one method and split. Beside them the numbers of edits and of failed ones, the mean number of losses
-    computed, and the mean relative error of the factors where the update was of higher rank.
+    table: `edits` of one method and split. Beside them the numbers of edits, of failed and of unstable ones, the mean number of
+    losses computed, and the mean relative error of the factors where the update was of higher rank.
     """
     facts = table.drop_duplicates("case_id")
     where = {**key, "state": "edited", "split": split}
@@ -159,7 +161,8 @@ def editing_measures(table: pd.DataFrame, split: str, seed: int, **key: Any) -> 
     rows = measure("success", stands & (facts["logp_new_after"] > facts["logp_true_after"]), facts["relation_id"], seed, **where)
     rows += measure("token_accuracy", stands & (facts["token_accuracy"] == 1), facts["relation_id"], seed, **where)
     rows.append(single("edits", len(facts), len(facts), seed, **where))
-    rows.append(single("failed", (~stands).sum(), len(facts), seed, **where))
+    rows.append(single("failed", (facts["verdict"] == FAILED).sum(), len(facts), seed, **where))
+    rows.append(single("unstable", facts["unstable"].sum(), len(facts), seed, **where))
     rows.append(single("steps", facts["steps"].mean(), len(facts), seed, **where))
     rows.append(single("truncation", facts["truncation"].mean(), len(facts), seed, **where))
     return rows

@@ -30,7 +30,8 @@ MEASURES = Schema(
 )
 
 # one row: a claim of config/claims.yaml on one model and method; exact: no sample of facts but a property of the mask or the
-# model; note: why it could not be judged; p_holm is two-sided and corrected over all claims of a run
+# model; note: why it could not be judged; p_holm is two-sided and corrected over all claims of a run; edits, unstable: test edits
+# of the method, and those under which the model does not work any more
 CLAIMS = Schema(
     "claims",
     (
@@ -53,6 +54,8 @@ CLAIMS = Schema(
         ("p_holm", REAL),
         ("verdict", TEXT),
         ("note", TEXT),
+        ("edits", INTEGER),
+        ("unstable", INTEGER),
     ),
 )
 

@@ -49,7 +49,7 @@ class Selection:
 SAMPLE = ("facts", "relations", "unique_objects", "unique_subjects", "unique_mappings", "facts_shared_with_training")
 OF_FACTS = (*SAMPLE, "facts_dropped", "facts_edited")
 DEVIATING = ("table3", "mechanism")  # what as_released changes
-COUNTS = (*OF_FACTS, "edits", "failed", "training_edits", "output_dimensions")
+COUNTS = (*OF_FACTS, "edits", "failed", "unstable", "training_edits", "output_dimensions")
 OF_A_MASK = ("parametrisation", "share", "state")
 HEADS = {"training_edits": "mask of edits", "trained_on": "mask of"}  # of columns of keys, beside metrics of the same name
 
@@ -129,7 +129,7 @@ TABLES = {
         rows=("metric", "relation"),
     ),
     "editors": Selection(
-        ("edits", "success", "token_accuracy", "failed", "steps", "truncation"), rows=("split",), columns=("metric",)
+        ("edits", "success", "token_accuracy", "failed", "unstable", "steps", "truncation"), rows=("split",), columns=("metric",)
     ),
     "blocking": Selection(("success", "token_accuracy"), states=BLOCKED, by_relation=True, rows=("metric", "relation")),
 }

@@ -89,7 +89,7 @@ def measure(
     def compute(group: list[int]) -> dict[str, Tensor]:
         batch = facts.iloc[group]
         tokens = pad(prompt_ids(model.tokenizer, batch))
-        vectors = [model.unembed.weight[first_tokens(model, batch[column], not as_released)] for column in OBJECTS.values()]
+        vectors = [model.unembed.weight[first_tokens(model, batch, column, as_released)] for column in OBJECTS.values()]
         by_state_and_token = []
         for state in states:
             with in_state(model, edits, state[group], mask_everywhere=as_released):

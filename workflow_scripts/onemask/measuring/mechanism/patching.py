@@ -129,7 +129,7 @@ def _patch_batch(
     run = Run(model, pad(prompt_ids(model.tokenizer, facts)))
     outputs, end = run.recorded()
     original = run.log_probs(end).argmax(-1)
-    tokens = {name: first_tokens(model, facts[column], space=True) for name, column in OBJECTS.items()}
+    tokens = {name: first_tokens(model, facts, column) for name, column in OBJECTS.items()}
     by_place = []
     with in_state(model, edits, edited):
         before = run.streams()
