@@ -153,6 +153,13 @@ def test_a_row_of_csv_with_too_many_cells_is_named_and_one_with_too_few_lacks_ke
     assert facts_in(path, skip=True)["prompt"].tolist() == ["{} lies in"]
 
 
+def test_a_number_in_a_cell_is_a_text(tmp_path):
+    (tmp_path / "f.csv").write_text(
+        "prompt,subject,target_new,ground_truth\n{} was written in,Emma,1984,1815\n", encoding="utf-8"
+    )
+    assert facts_in(tmp_path / "f.csv")[["target_new", "target_true"]].to_numpy().tolist() == [["1984", "1815"]]
+
+
 def test_skipping_says_how_many_and_which_and_keeps_numbers(tmp_path, caplog):
     path = tmp_path / "f.jsonl"
     path.write_text("\n".join(["{}"] * 25 + [LINES]), encoding="utf-8")

@@ -93,11 +93,15 @@ def test_ripple_edits_is_named():
 
 def test_an_entry_of_a_record_of_several_facts_is_named_and_the_others_stand(tmp_path):
     record = json.loads((SAMPLES / "mquake.json").read_text(encoding="utf-8"))[0]
-    record["requested_rewrite"][1]["subject"] = " "
+    first, second = record["requested_rewrite"]
+    record["requested_rewrite"] = [first, second | {"subject": " "}, 3, {"entity": "Lima"} | first | {"subject": None}, second]
     path = written(tmp_path, record)
-    with pytest.raises(OnemaskError, match="a text for subject in record 1, entry 2 of .*; found ' '"):
+    with pytest.raises(OnemaskError) as caught:
         facts_in(path)
-    assert facts_in(path, skip=True)["subject"].tolist() == ["Edvard Grieg"]
+    places = [line.split(":")[0].strip() for line in str(caught.value).splitlines()[1:]]
+    assert places == ["record 1, entry 2", "record 1, entry 3", "record 1, entry 4"]
+    assert "Rename entity to subject" in str(caught.value)
+    assert facts_in(path, skip=True)["case_id"].tolist() == [0, 4]
 
 
 def test_a_run_takes_what_has_all_that_it_needs_and_names_what_has_not():
@@ -134,7 +138,7 @@ PLAIN = {"prompt": "The capital of {} is", "subject": "Norway", "target_new": "L
         (PLAIN | {"rephrase": [None]}, "a list of texts for paraphrase_prompts in record 1"),
         (PLAIN | {"neighborhood_prompts": [{"target": "x"}]}, "a list of texts for neighborhood_prompts in record 1"),
         ({"requested_rewrite": []}, "as requested_rewrite in record 1"),
-        ({"requested_rewrite": [3, PLAIN]}, "an object for each entry of requested_rewrite in record 1 of .*; found 3"),
+        ({"requested_rewrite": [3, PLAIN]}, "an object for each entry of requested_rewrite in record 1, entry 1 .*; found 3"),
         ({"subject": "Grieg", "src": "Grieg is", "answers": []}, "a text for target_new in record 1 of .*; found None"),
     ],
 )  # fmt: skip
@@ -178,6 +182,15 @@ def test_every_case_id_that_stands_twice_is_named(tmp_path):
     ):
         facts_in(path)
     assert facts_in(path, skip=True)["case_id"].tolist() == [1, 2, 3]
+
+
+def test_of_several_names_for_one_part_the_first_counts(tmp_path):
+    more = {"relation_id": "P36", "relation": "capital", "rephrase": "one", "paraphrase_prompts": ["two"]}
+    (row,) = facts_in(written(tmp_path, PLAIN | more)).to_dict("records")
+    assert (row["relation_id"], row["paraphrases"]) == ("P36", ["two"])
+    assert facts_in(written(tmp_path, PLAIN | {"target_true": "Oslo", "ground_truth": ["Oslo"]}))["target_true"].tolist() == [
+        "Oslo"
+    ]
 
 
 def test_keys_that_are_not_ours_are_passed_over(tmp_path):

@@ -178,7 +178,8 @@ def _row(header: list[str], row: list[str]) -> object:
     record: dict[str, object] = {name: cell for name, cell in zip(header, row, strict=False) if name and cell.strip()}
     for key in LISTS & set(record):
         content = _parsed(str(record[key]))
-        record[key] = record[key] if isinstance(content, OnemaskError) else content
+        if isinstance(content, list | dict):
+            record[key] = content
     return record
 
 

@@ -1,12 +1,13 @@
 """What the records of people's facts files mean: one table of layouts, each with the function that reads it.
 
-A reader gives what a record says under CounterFact's names, unchecked; onemask.data.read_facts checks it. The layouts are
+A layout's reader gives what a fact says under CounterFact's names, unchecked; onemask.data.read_facts checks it. The layouts are
 described, with the sources that they are known from, in docs/facts.md.
 """
 
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from onemask.io.errors import OnemaskError, shown
 
@@ -42,13 +43,16 @@ class Doubled(dict):
         self.twice = twice
 
 
+Reader = Callable[[], Parts]
+
+
 @dataclass(frozen=True)
 class Layout:
-    """A way of writing facts down. keys: those without which a record is not of it. read: the facts of one record."""
+    """A way of writing facts down. keys: those without which a record is not of it. readers: one for each fact of a record."""
 
     name: str
     keys: tuple[str, ...]
-    read: Callable[[dict], list[Parts]]
+    readers: Callable[[dict], list[Reader]]
 
 
 def _first(value: object) -> object:
@@ -59,41 +63,46 @@ def _first(value: object) -> object:
 
 
 def _named(record: dict) -> Parts:
-    """What a record says under any of `NAMES`; an error where two names say different things."""
+    """What a record says under the first of its names in `NAMES`, since others may be more of the same.
+
+    Raises OnemaskError where two names have different true objects, a part is missing, or a key is near one that is missing.
+    """
     parts: Parts = {}
     for part, names in NAMES.items():
         given = {name: record[name] for name in names if record.get(name) is not None}
-        if part == "target_true" and "ground_truth" in given:
-            given["ground_truth"] = _first(given["ground_truth"])
-        if part == "paraphrase_prompts":
-            given |= {name: [given[name]] for name in names[2:] if isinstance(given.get(name), str)}
-        first, *others = [*given.values()] or [None]
-        if any(other != first for other in others):
-            raise OnemaskError(f"one of {' and '.join(given)}", "both, which differ", "Leave one out.")
-        if first is not None:
-            parts[part] = first
+        if part == "target_true":
+            given = {name: first for name, value in given.items() if (first := _first(value)) is not None}
+            if len(given) > 1 and given["target_true"] != given["ground_truth"]:
+                raise OnemaskError(f"one of {' and '.join(given)}", "both, which differ", "Leave one out.")
+        if given:
+            name, parts[part] = next(iter(given.items()))
+            if name.startswith("rephrase") and isinstance(parts[part], str):
+                parts[part] = [parts[part]]
+    if any(part not in parts for part in NEEDED):
+        raise _unknown(record)
     _refuse_misspelt(record, parts)
     return parts
 
 
-def _plain(record: dict) -> list[Parts]:
+def _plain(record: dict) -> list[Reader]:
     """Keys at the top, as plain records, EasyEdit's and KnowEdit's have them."""
-    return [_named(record)]
+    return [partial(_named, record)]
 
 
-def _counterfact(record: dict) -> list[Parts]:
-    """One `requested_rewrite`; of MQuAKE a list of them, each a fact of its own, with `question` as its paraphrase."""
+def _counterfact(record: dict) -> list[Reader]:
+    """One `requested_rewrite`; of MQuAKE a list of them, each a fact of its own."""
     rewrite = record["requested_rewrite"]
     if isinstance(rewrite, dict):
         _require_single(rewrite)
-        around = {key: value for key, value in record.items() if key not in (*NEEDED, "target_true", "ground_truth")}
-        return [_named(around | rewrite)]
+        of_rewrite = ("requested_rewrite", *NEEDED, *NAMES["target_true"])
+        return [partial(_named, {key: value for key, value in record.items() if key not in of_rewrite} | rewrite)]
     if not isinstance(rewrite, list) or not rewrite:
         raise OnemaskError("an object, or a list of them, as requested_rewrite", shown(rewrite), "Correct the record.")
-    return [_of_mquake(entry) for entry in rewrite]
+    return [partial(_of_mquake, entry) for entry in rewrite]
 
 
 def _of_mquake(entry: object) -> Parts:
+    """An entry with `question` as its paraphrase; neighbourhood prompts there are none."""
     if not isinstance(entry, dict):
         raise OnemaskError("an object for each entry of requested_rewrite", shown(entry), "Correct the record.")
     _require_single(entry)
@@ -101,25 +110,24 @@ def _of_mquake(entry: object) -> Parts:
     return {"neighborhood_prompts": [], "paraphrase_prompts": [] if question is None else [question]} | _named(entry)
 
 
-def _zsre(record: dict) -> list[Parts]:
+def _zsre(record: dict) -> list[Reader]:
     """As MEMIT converts zsRE: the first of `answers` is the new object, and no true one is known; `loc` is of another fact."""
-    return [
-        {
-            **{key: record[key] for key in ("case_id", "subject") if key in record},
-            "prompt": record["src"],
-            "target_new": _first(record["answers"]),
-            "paraphrase_prompts": [record["rephrase"]] if record.get("rephrase") is not None else [],
-            "neighborhood_prompts": [],
-        }
-    ]
+    parts = {
+        **{key: record[key] for key in ("case_id", "subject") if record.get(key) is not None},
+        "prompt": record["src"],
+        "target_new": _first(record["answers"]),
+        "paraphrase_prompts": [record["rephrase"]] if record.get("rephrase") is not None else [],
+        "neighborhood_prompts": [],
+    }
+    return [lambda: parts]
 
 
-def _wikibio(record: dict) -> list[Parts]:
+def _wikibio(record: dict) -> list[Reader]:
     """KnowEdit's WikiBio, by its names for prompt, new object and subject."""
-    return [{"prompt": record["text"], "target_new": record["labels"], "subject": record["concept"]}]
+    return [lambda: {"prompt": record["text"], "target_new": record["labels"], "subject": record["concept"]}]
 
 
-def _ripple_edits(record: dict) -> list[Parts]:
+def _ripple_edits(record: dict) -> list[Reader]:
     found = "RippleEdits' layout, which names subject and objects by Wikidata's ids and writes them into one sentence"
     raise OnemaskError("prompt, subject and target_new", found, "Write prompt, subject, target_new and target_true of each edit.")
 
@@ -134,10 +142,10 @@ LAYOUTS = (
 )
 
 
-def facts_of(record: object) -> list[Parts]:
-    """What each fact of a record says, under the names of `NAMES`; what is null is left out.
+def facts_of(record: object) -> list[Reader]:
+    """A reader of each fact of a record: called, it gives what the fact says under the names of `NAMES`, without what is null.
 
-    Raises OnemaskError when it is no record, holds a key twice, or is of no known layout.
+    Raises OnemaskError, as a reader may, when it is no record, holds a key twice, or is of no known layout.
     """
     if isinstance(record, OnemaskError):
         raise record
@@ -146,7 +154,7 @@ def facts_of(record: object) -> list[Parts]:
     _require_single(record)
     for layout in LAYOUTS:
         if all(record.get(key) is not None for key in layout.keys):
-            return layout.read(record)
+            return layout.readers(record)
     raise _unknown(record)
 
 
@@ -157,7 +165,7 @@ def _require_single(record: dict) -> None:
 
 
 def require_parts(parts: Parts, needed: tuple[str, ...]) -> None:
-    """Raise OnemaskError where some parts of a fact are missing; it says what may be meant by another name."""
+    """Raise OnemaskError where some parts of a fact are missing."""
     missing = [part for part in needed if part not in parts]
     if missing:
         raise OnemaskError("a fact's keys", f"no {', '.join(missing)}", "Add them.")

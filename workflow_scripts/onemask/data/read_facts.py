@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from onemask.data.facts_file import read_records
-from onemask.data.layouts import NEEDED, Parts, facts_of, require_parts
+from onemask.data.layouts import Parts, Reader, facts_of, require_parts
 from onemask.data.subject_place import with_place
 from onemask.data.texts import END_OF_TEXT, name_text, prompt_text
 from onemask.io.errors import OnemaskError, shown
@@ -26,7 +26,7 @@ Note = Callable[[str], None]
 def read_facts(path: str | Path, problems: Problems, needed: tuple[str, ...] = ()) -> pd.DataFrame:
     """The `facts` table of a file's usable records; what is wrong with the others goes to `problems`, which the caller settles.
 
-    target_true is "" where no true object is known. needed: parts beyond `NEEDED` without which a record cannot be used.
+    target_true is "" where no true object is known. needed: parts beyond those of every fact, such as `OF_A_RUN`.
 
     Raises OnemaskError when the file as a whole cannot be read, or holds no record.
     """
@@ -39,16 +39,16 @@ def facts_table(records: Iterable[tuple[str, object]], problems: Problems, neede
     places: dict[int, str] = {}
     number = 0
     for where, record in records:
-        facts: list[Parts] = [{}]  # a record that cannot be read counts as one fact
+        facts: list[Reader] = []
         with problems.of(where):
             facts = facts_of(record)
-            for entry, parts in enumerate(facts, 1):
-                place = where if len(facts) == 1 else f"{where}, entry {entry}"
-                with problems.of(place):
-                    row = _row(parts, number + entry - 1, needed, lambda what, place=place: problems.note(what, place))
-                    _require_new(row["case_id"], places, place)
-                    rows.append(row)
-        number += len(facts)
+        for entry, read in enumerate(facts, 1):
+            place = where if len(facts) == 1 else f"{where}, entry {entry}"
+            with problems.of(place):
+                row = _row(read(), number + entry - 1, needed, lambda what, place=place: problems.note(what, place))
+                _require_new(row["case_id"], places, place)
+                rows.append(row)
+        number += max(len(facts), 1)  # a record that cannot be read counts as one fact
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -61,7 +61,7 @@ def _require_new(case_id: int, places: dict[int, str], place: str) -> None:
 
 def _row(parts: Parts, number: int, needed: tuple[str, ...], note: Note) -> dict:
     """A row of the `facts` table; OnemaskError where a part is missing, of another type, or contradicts another."""
-    require_parts(parts, (*NEEDED, *needed))
+    require_parts(parts, needed)
     row: dict = {"case_id": _whole(parts.get("case_id", number))}
     given = parts.get("relation_id", "")
     row["relation_id"] = _name(given, "relation_id", note) if given != "" or "relation_id" in needed else ""
@@ -72,14 +72,19 @@ def _row(parts: Parts, number: int, needed: tuple[str, ...], note: Note) -> dict
     row["prompt"] = with_place(_prompt(parts["prompt"], "prompt", note), row["subject"])
     paraphrases = _prompts(parts.get("paraphrase_prompts", []), "paraphrase_prompts", note)
     row["paraphrases"] = [fill(text, row["subject"]) if PLACE in text else text for text in paraphrases]
-    near = parts.get("neighborhood_prompts", [])
-    if isinstance(near, list):  # zsRE's have a target beside them
-        near = [entry["prompt"] if isinstance(entry, dict) and "prompt" in entry else entry for entry in near]
-    row["neighborhood"] = _prompts(near, "neighborhood_prompts", note)
-    if any(PLACE in text for text in row["neighborhood"]):
+    row["neighborhood"] = _neighborhood(parts.get("neighborhood_prompts", []), note)
+    return row
+
+
+def _neighborhood(value: object, note: Note) -> list[str]:
+    """Neighbourhood prompts, each a text, or an object with a target beside its prompt, as of zsRE."""
+    if isinstance(value, list):
+        value = [entry["prompt"] if isinstance(entry, dict) and "prompt" in entry else entry for entry in value]
+    prompts = _prompts(value, "neighborhood_prompts", note)
+    if any(PLACE in text for text in prompts):
         found = f'"{PLACE}" in neighborhood_prompts'
         raise OnemaskError("neighbourhood prompts with subjects of their own", found, "Write the other subjects out.")
-    return row
+    return prompts
 
 
 def _name(value: object, key: str, note: Note) -> str:
