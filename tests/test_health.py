@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
-from conftest import FACTS
+from conftest import FACTS, ROOT
 from onemask.commands.outcome import outcome
+from onemask.commands.sum_check import in_the_sum
 from onemask.editors import memit, rome, verdicts
 from onemask.editors.base import Edited
 from onemask.editors.health import UNSTABLE, health
@@ -126,3 +127,32 @@ def test_the_last_lines_say_what_to_do(tiny):
     assert "the model goes on to the longer with p 0.14 -> 0.90" in said
     assert "nats a token on a neutral text: method r-rome, or a prompt" in said
     assert said.endswith("1 unstable") or "1 unstable" in said.splitlines()[-1]
+
+
+def test_edits_in_a_sum_are_counted_where_they_still_hold(tiny):
+    """Beside the network itself, in which the sum is written."""
+    (part,) = rome.edit(task(tiny), ROME).layers
+    table = edits_table(tiny, FRAME, edited_by(part.u, part.r), False, 1000)
+    alone = verdicts.holds(table)
+    with applied(tiny, [part]):
+        together = edits_table(tiny, FRAME, edited_by(part.u, torch.zeros_like(part.r)), False, 1000)
+        perplexity = math.exp(neutral.mean_nll(tiny))
+    expected = int((alone & verdicts.holds(together)).sum())
+    said = in_the_sum(tiny, table)
+    assert said.startswith(f"{expected} of {alone.sum()} edits that hold on their own hold in the sum")
+    assert said.endswith(f"{math.exp(neutral.mean_nll(tiny)):,.4g} -> {perplexity:,.4g}")
+
+
+def test_a_sum_of_nothing_holds_what_held(tiny):
+    zeros = edited_by(*(torch.zeros(len(FACTS), 1, size) for size in (tiny.d_mlp, tiny.d_model)))
+    table = edits_table(tiny, FRAME, zeros, False, 1000)
+    count, before = verdicts.holds(table).sum(), f"{math.exp(neutral.mean_nll(tiny)):,.4g}"
+    assert in_the_sum(tiny, table) == (
+        f"{count} of {count} edits that hold on their own hold in the sum; perplexity of a neutral text {before} -> {before}"
+    )
+
+
+def test_the_words_stand_in_the_docs():
+    page = (ROOT / "docs" / "your_own.md").read_text(encoding="utf-8")
+    first = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert tuple(first) == verdicts.VERDICTS
