@@ -16,7 +16,10 @@ from onemask.data.splits import SPLITS
 from onemask.editors import module_file
 from onemask.io.codehash import code_hash
 from onemask.io.errors import OnemaskError
+from onemask.io.streams import print_anywhere
 from onemask.masking.names import MAIN, of_edits, of_share
+
+print_anywhere()
 
 try:
     RUN, CLAIMS, CAPTIONS = load_run(config, ROOT), read_claims(ROOT), read_captions(ROOT)

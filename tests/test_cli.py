@@ -144,3 +144,47 @@ def test_templates_of_ones_own(given, tmp_path, capsys):
     (tmp_path / "templates.txt").write_text("It is known that.\n", encoding="utf-8")
     with pytest.raises(SystemExit, match="once in each template"):
         main([*arguments, *LAYER, "--templates", str(tmp_path / "templates.txt")])
+
+
+def ended(arguments: list[str], **environment: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "onemask.commands.cli", *arguments]
+    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
+
+
+def test_a_table_is_printed_where_the_terminal_cannot_show_it(given):
+    arguments, out = given
+    facts = out.with_name("facts.jsonl")
+    facts.write_text(json.dumps(FACTS[0] | {"subject": "Zürich 東京"}), encoding="utf-8")
+    found = ended([*arguments, *LAYER], PYTHONIOENCODING="ascii")
+    assert found.returncode == 0 and out.is_file(), found.stderr
+    assert r"Z\xfcrich \u6771\u4eac is located is Japan -> France" in found.stdout
+
+
+def test_facts_of_csv_are_edited_and_bad_ones_left_out_where_asked(given, tmp_path, capsys):
+    arguments, out = given
+    facts = tmp_path / "facts.jsonl"
+    rows = [",".join(FACTS[0]), ",".join(FACTS[0].values()), "The country of Lyon is,lyon,Italy,France"]
+    facts.write_text("\n".join(rows), encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"record 2 \(line 3\) of .*Did you mean 'Lyon'"):
+        main([*arguments, *LAYER])
+    assert not out.exists()
+    facts.write_text("\n".join([*rows, "{} and {},Oslo,Peru,"]), encoding="utf-8")
+    main([*arguments, *LAYER, "--skip-bad"])
+    assert "1 of 1 facts edited" in capsys.readouterr().out and files.read_table(out, EDITS)["case_id"].tolist() == [0]
+
+
+def test_a_joint_edit_of_conflicting_facts_is_refused_before_any_work(given, tmp_path):
+    arguments, _ = given
+    facts = [FACTS[0], FACTS[0] | {"target_new": "Italy"}, FACTS[0]]
+    (tmp_path / "facts.jsonl").write_text("\n".join(map(json.dumps, facts)), encoding="utf-8")
+    (tmp_path / "hparams.yaml").write_text("{mom2_update_weight: 10}", encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"found 2 that cannot(.|\n)*case 1: (.|\n)*case 2: .*case 0 again"):
+        main([*arguments, "--method", "memit", *LAYER, "--model", "./nowhere"])
+
+
+def test_a_loss_layer_that_is_not_the_last_is_refused(given, tmp_path):
+    arguments, out = given
+    (tmp_path / "hparams.yaml").write_text("{alg_name: ROME, layers: [0], v_loss_layer: 2, v_lr: 3e-1}", encoding="utf-8")
+    with pytest.raises(SystemExit, match="v_loss_layer: 3 in .*; found 2"):
+        main(arguments)
+    assert not out.exists()

@@ -1,11 +1,12 @@
 """Configuration: shipped runs load, settings merge in order, and every mistake gets one line that names it."""
 
+import datetime
 import shutil
 
 import pytest
 import yaml
 
-from onemask.config.load import check, load_run
+from onemask.config.load import check, load_run, read_yaml
 from onemask.io.errors import OnemaskError
 from run_configs import ROOT, changed, demo, read
 
@@ -101,3 +102,38 @@ def test_the_demos_studies_are_laid_over_the_demo():
     over = read("demo_studies")
     assert set(over) == {"studies"}
     load_run(read("demo") | read("demo_all") | over, ROOT)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *[("1e-3", 1e-3), ("5e-1", 0.5), ("1e5", 1e5), ("1E+5", 1e5), ("-2.5e3", -2500.0), (".5e1", 5.0), ("1.e2", 100.0)],
+        # as YAML 1.1 has them, before and now
+        *[("1.0e-3", 1e-3), ("0.5", 0.5), ("7", 7), ("0x1f", 31), ("true", True), ("off", False), ("~", None)],
+        *[("'1e5'", "1e5"), ("e5", "e5"), ("1e", "1e"), ("1e5x", "1e5x"), ("P17", "P17"), ("llama-3.2-1b", "llama-3.2-1b")],
+        *[("12:30", 750), ("2024-01-31", datetime.date(2024, 1, 31)), ("7b1e5f", "7b1e5f"), ("[1e1, a]", [10.0, "a"])],
+        *[(".inf", float("inf")), ("-", [None])],
+    ],
+)  # fmt: skip
+def test_a_number_with_an_exponent_is_a_number_and_all_else_is_as_before(tmp_path, text, value):
+    (tmp_path / "f.yaml").write_text(f"key: {text}\n" if text != "-" else "key:\n-\n", encoding="utf-8")
+    found = read_yaml(tmp_path / "f.yaml")["key"]
+    assert found == value and type(found) is type(value)
+
+
+def test_numbers_that_snakemake_reads_as_texts_are_numbers_where_numbers_are_wanted():
+    config = changed("editing.rome.lr", "5e-1") | {"run": "1e5"}
+    config["mask"] = config["mask"] | {"lr": "1e-3"}
+    config["studies"] = {"parametrisations": ["topk"], "shares": ["1e-1", 0.2]}
+    run = load_run(config, ROOT)
+    model = run.models["smollm2-135m"]
+    assert (model.editing["rome"]["lr"], model.mask.lr, run.studies.shares) == (0.5, 1e-3, (0.1, 0.2))
+    assert run.run == "1e5"
+    with pytest.raises(OnemaskError, match="at editing.rome.lr: 'fast' is not of type 'number'"):
+        load_run(changed("editing.rome.lr", "fast"), ROOT)
+
+
+@pytest.mark.parametrize("value", [8.0, float("nan"), "8e0"])
+def test_a_method_s_settings_in_a_run_are_held_to_our_types(value):
+    with pytest.raises(OnemaskError, match="at editing.rome.steps: .* is not of type 'integer'"):
+        load_run(changed("editing.rome.steps", value), ROOT)

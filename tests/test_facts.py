@@ -92,6 +92,18 @@ def test_a_planted_leak_is_refused_and_counted(table):
     assert facts.shared_with_training(splits) == dict.fromkeys(splits, 0) | {"test": 2}
 
 
+def test_a_joint_split_with_a_conflict_is_refused(table):
+    splits = facts.sample_splits(table, TEN, OTHERS, SIZES, seed=0)
+    facts.refuse_conflicts(splits)
+    joint = splits["joint_train"]
+    joint.loc[1, ["prompt", "subject"]] = joint.loc[0, ["prompt", "subject"]]
+    with pytest.raises(
+        OnemaskError, match="one new object for a prompt and subject in a joint edit in case .* of the split joint_train"
+    ):
+        facts.refuse_conflicts(splits)
+    facts.refuse_conflicts({"train": joint})  # single edits
+
+
 def test_counterfact_json_is_read_unchanged(embedded, prompts, table, tmp_path):
     path = tmp_path / "counterfact.json"
     path.write_text(json.dumps(records.embedded_records(embedded, prompts, seed=0)))
@@ -109,6 +121,7 @@ PRINTED = {
 @pytest.mark.skipif(not RELEASED.is_dir(), reason="the authors' split files are not beside this checkout")
 def test_released_splits_give_tables_4_and_5_as_printed():
     splits = facts.released_splits(RELEASED, TEN)
+    facts.refuse_conflicts(splits)  # there are none
     measured = pd.DataFrame(fact_measures(splits, facts.shared_with_training(splits), None, 0, model="any"))
     for split, numbers in PRINTED.items():
         part = measured[measured["split"] == split].set_index("metric")["value"]

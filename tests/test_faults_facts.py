@@ -26,6 +26,7 @@ EMBEDDED = ROOT / "config" / "datasets" / "embedded"
 
 def prepared(folder: Path, dataset: str, given: dict, **settings: object) -> Ended:
     facts = {"dataset": dataset, "splits": "sampled", "relations": [RELATION], "ood_relations": [], "per_relation": WANTED}
+    facts |= {"skip_bad": False}
     output = {"facts": [folder / f"{split}.parquet" for split in WANTED]}
     params = {"facts": facts | settings, "split_names": list(WANTED), "seed": 0}
     return rule(prepare_facts, folder, input=given, output=output, params=params)
@@ -55,36 +56,54 @@ def test_good_records_are_taken(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"r_subject": None}, "a fact's keys in record 2 of .*facts.json; found no subject"),
-        ({"r_target_true": None, "case_id": None}, "a fact's keys in record 2 of .*found no target_true, case_id"),
+        ({"r_subject": None}, "a fact's keys .* in record 2 of .*facts.json; found no subject"),
+        ({"r_target_true": None, "case_id": None}, "a fact's keys in record 2 of .*found no target_true"),
         ({"paraphrase_prompts": None}, "record 2 of .*found no paraphrase_prompts"),
-        ({"requested_rewrite": None}, "a CounterFact record in record 2 of .*; found no requested_rewrite"),
-        ({"requested_rewrite": []}, "a CounterFact record in record 2 of .*; found no requested_rewrite"),
+        (
+            {"requested_rewrite": None},
+            "a fact's keys .* in record 2 of .*; found no prompt, subject, target_new; its keys are .'case_id'",
+        ),
+        ({"requested_rewrite": []}, r"an object, or a list of them, as requested_rewrite in record 2 of .*; found \[\]"),
         ({"r_target_new": {"str": " "}}, "a text for target_new in record 2 of .*; found ' '"),
         ({"r_target_new": {}}, "a text for target_new in record 2 of .*; found None"),
-        ({"r_target_new": {"str": "A "}}, "a target_new other than target_true in record 2 of .*; found 'A ' for both"),
+        ({"r_target_new": {"str": "A "}}, "a target_new other than target_true in record 2 of .*; found 'A' for both"),
         ({"r_subject": 4}, "a text for subject in record 2 of .*; found 4"),
-        ({"r_prompt": "The capital is"}, r'a prompt with "{}" exactly once; found .*Correct case 1 of'),
-        ({"r_prompt": "{} and {}"}, r'a prompt with "{}" exactly once; found .*Correct case 1 of'),
+        ({"r_prompt": "The capital is"}, "the subject 'S1' once in the prompt in record 2 of .*; found 0 times"),
+        ({"r_prompt": "{} and {}"}, '"{}" once in the prompt in record 2 of .*; found '),
+        ({"r_prompt": "The capital of {} \0 is"}, r"a printable text for prompt in record 2 of .*; found U\+0000 in"),
+        ({"paraphrase_prompts": ["x \ud83d"]}, "a printable text for paraphrase_prompts in record 2 of .*half a surrogate pair"),
+        ({"neighborhood_prompts": ["{} is"]}, "neighbourhood prompts with subjects of their own in record 2"),
+        ({"r_target_true": {"str": "<|endoftext|>"}}, "a true object for target_true in record 2 of .*, which stands for none"),
+        ({"r_relation_id": ""}, "a text for relation_id in record 2"),
         ({"paraphrase_prompts": "x"}, "a list of texts for paraphrase_prompts in record 2 of .*; found 'x'"),
         ({"neighborhood_prompts": [1]}, r"a list of texts for neighborhood_prompts in record 2 of .*; found \[1\]"),
         ({"case_id": "one"}, "a whole number for case_id in record 2 of .*; found 'one'"),
         ({"case_id": 2**70}, "a whole number for case_id in record 2 of .*; found 1180591620717411303424"),
-        ({"case_id": 0}, "a case_id of its own for each fact; found 0 twice in .*facts.json"),
+        ({"case_id": 0}, "a case_id of its own for each fact in record 2 of .*facts.json; found 0 twice, here and in record 1"),
     ],
 )
 def test_a_bad_record_is_named(tmp_path, changes, message):
     refused(counterfact(tmp_path, with_second(**changes)), message)
 
 
+def test_bad_records_are_left_out_of_a_run_where_its_file_says_so(tmp_path):
+    content = json.dumps([*RECORDS, RECORDS[0] | {"case_id": True}, {}]).encode()
+    refused(
+        counterfact(tmp_path, content), "records of .*facts.json that can be used; found 2 that cannot. Correct them; .*skip_bad"
+    )
+    found = counterfact(tmp_path, content, skip_bad=True)
+    assert found.code == 0 and len(found.left) == 2, found.said
+    assert "2 bad records are left out" in (tmp_path / "job.log").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (with_second()[:100], "CounterFact JSON at .*facts.json"),
-        (b"\xff\xfe[]", "CounterFact JSON at .*facts.json"),
-        (b"", "CounterFact JSON at .*facts.json"),
-        (b"[]", "a list of CounterFact records in .*facts.json"),
-        (b'{"facts": 1}', "a list of CounterFact records in .*facts.json"),
+        (with_second()[:100], "JSON at .*facts.json; found .*column"),
+        (b"\xff\xfe[]", "facts at .*facts.json: JSON, .*; found a text that begins with"),
+        (b"", "a fact in .*facts.json; found an empty file"),
+        (b"[]", "a fact in .*facts.json; found none"),
+        (b'{"facts": 1}', "a fact's keys .* in record 1 of .*; found no prompt, subject, target_new; its keys are"),
     ],
 )
 def test_a_file_that_is_not_counterfact_is_named(tmp_path, content, message):
@@ -96,7 +115,7 @@ def test_a_file_that_is_not_counterfact_is_named(tmp_path, content, message):
     [
         ({"relations": ["P999"]}, r"facts of relation P999; found none. Known: \['P17'\]"),
         ({"per_relation": {"train": 3, "test": 2}}, "5 facts of P17 for train . test; found 4 with distinct subjects. Lower"),
-        ({"splits": "released", "released": "/no/such/folder"}, "CounterFact JSON at /no/such/folder/counterfact_trainP17.json"),
+        ({"splits": "released", "released": "/no/such/folder"}, "facts at /no/such/folder/counterfact_trainP17.json"),
     ],
 )
 def test_facts_that_are_not_there_are_named(tmp_path, settings, message):
@@ -176,22 +195,25 @@ FACT = {"prompt": "The country where {} is located is", "subject": "Kyoto", "tar
 @pytest.mark.parametrize(
     ("fact", "message"),
     [
-        (b"not json", "JSON on line 1 of .*facts.jsonl"),
-        (b"[1", "JSON of .*facts.jsonl"),
-        pytest.param(b"[" * 100_000, "JSON of .*facts.jsonl", id="too deep"),
-        (b"", "a fact in .*facts.jsonl; found none"),
-        (b"\xff", "facts at .*facts.jsonl; found 'utf-8' codec"),
-        ({"prompt": "The capital of France is"}, "a fact's keys in record 1 of .*; found no subject, target_new, target_true"),
-        (FACT | {"prompt": "The capital is"}, "the subject 'Kyoto' once in the prompt of record 1 .*; found 0 times"),
-        (FACT | {"prompt": "Kyoto or Kyoto is in"}, "the subject 'Kyoto' once in the prompt of record 1 .*; found 2 times"),
-        (FACT | {"prompt": "{} or {} is in"}, '"{}" once in the prompt of record 1'),
+        (b"not json", "facts at .*facts.jsonl: JSON, .*; found a text that begins with 'not json'"),
+        (b"[1", "JSON at .*facts.jsonl"),
+        pytest.param(b"[" * 100_000, "JSON at .*facts.jsonl; found lists or objects nested", id="too deep"),
+        (b"", "a fact in .*facts.jsonl; found an empty file"),
+        (b"\xff", "facts at .*facts.jsonl in UTF-8; found 'utf-8' codec"),
+        (
+            {"prompt": "The capital of France is"},
+            "a fact's keys .* in record 1 of .*; found no subject, target_new; its keys are",
+        ),
+        (FACT | {"prompt": "The capital is"}, "the subject 'Kyoto' once in the prompt in record 1 .*; found 0 times"),
+        (FACT | {"prompt": "Kyoto or Kyoto is in"}, "the subject 'Kyoto' once in the prompt in record 1 .*; found 2 times"),
+        (FACT | {"prompt": "{} or {} is in"}, '"{}" once in the prompt in record 1'),
         (FACT | {"case_id": "first"}, "a whole number for case_id in record 1 of .*; found 'first'"),
         ([3], "a JSON object in record 1 of .*; found int"),
-        ({"requested_rewrite": "prompt"}, "a JSON object in record 1 of .*; found str"),
+        ({"requested_rewrite": "prompt"}, "an object, or a list of them, as requested_rewrite in record 1 of .*; found 'prompt'"),
         (FACT | {"target_new": "Japan"}, "a target_new other than target_true in record 1 of .*; found 'Japan' for both"),
         (FACT | {"target_new": ""}, "a text for target_new in record 1"),
         (FACT | {"paraphrase_prompts": "one"}, "a list of texts for paraphrase_prompts in record 1"),
-        ([FACT, FACT | {"case_id": 0}], "a case_id of its own for each fact; found 0 twice"),
+        ([FACT, FACT | {"case_id": 0}], "a case_id of its own for each fact in record 2 of .*; found 0 twice"),
         (FACT | {"subject": "Kyoto " * 80}, "a text about .* of at most 64 tokens; found"),
     ],
 )

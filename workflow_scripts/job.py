@@ -12,6 +12,7 @@ from pathlib import Path
 from onemask.io.errors import OnemaskError
 from onemask.io.files import digest, installed_versions, sha256, writing
 from onemask.io.progress import Progress
+from onemask.io.streams import print_anywhere
 
 __all__ = ["Progress", "digest", "input_hashes", "provenance", "run", "running"]
 
@@ -42,7 +43,7 @@ def _open_log(path: str) -> None:
     warnings.addFilter(lambda record: record.levelno < logging.ERROR)  # errors are printed in `running`
     logging.basicConfig(handlers=[warnings], format="%(asctime)s %(message)s", level=logging.INFO, force=True)
     with writing(path):
-        file = logging.FileHandler(path, mode="w", encoding="utf-8")
+        file = logging.FileHandler(path, mode="w", encoding="utf-8", errors="backslashreplace")
     file.setFormatter(warnings.formatter)
     logging.getLogger().addHandler(file)
 
@@ -54,6 +55,7 @@ def running(smk, torch_threads: bool = True) -> Generator[None, None, None]:
     if not sys.stderr.isatty():
         os.environ["TQDM_DISABLE"] = "1"
     started = time.monotonic()
+    print_anywhere()
     try:
         _open_log(smk.log[0])
         if torch_threads:

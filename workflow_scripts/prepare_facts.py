@@ -15,7 +15,7 @@ def main(smk):
         if settings["dataset"] == "embedded":
             table = records.embedded_facts(smk.input.facts, smk.input.relations, smk.params.seed)
         else:
-            table = records.read_counterfact(smk.input.records)
+            table = records.read_counterfact(smk.input.records, settings["skip_bad"])
         splits = facts.sample_splits(
             table,
             settings["relations"],
@@ -24,6 +24,7 @@ def main(smk):
             smk.params.seed,
         )
         facts.refuse_leaks(splits)
+    facts.refuse_conflicts({split: splits[split] for split in smk.params.split_names})
     for split, path in zip(smk.params.split_names, smk.output.facts, strict=True):
         write_table(path, FACTS, splits[split], job.provenance(smk))
 

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from onemask.editors.registry import EDITORS, listed
 from onemask.io.errors import OnemaskError
+from onemask.io.streams import print_anywhere, quiet_at_closed_pipe
 
+FACTS = "JSON, JSON lines, CSV, TSV or Parquet: prompt, subject, target_new, target_true; or a known dataset's (docs/facts.md)"
+SKIP_BAD = "leave out, and name, the records that cannot be used, instead of refusing them"
 DESCRIPTION = (
     "Edit facts in a language model, write an edited checkpoint, compare layers. Everything else is the pipeline's (README.md)."
 )
@@ -20,13 +23,14 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     edit = commands.add_parser("edit", help="edit one's own facts; writes the pipeline's Parquet of edits")
     edit.add_argument("--model", required=True, metavar="DIR|HUB_ID", help="folder of a checkpoint, or its name on the hub")
-    edit.add_argument(
-        "--facts", required=True, metavar="JSONL", help="prompt, subject, target_new, target_true; or CounterFact's"
-    )
+    edit.add_argument("--facts", required=True, metavar="FILE", help=FACTS)
+    edit.add_argument("--skip-bad", action="store_true", help=SKIP_BAD)
     edit.add_argument("--method", default="rome", help=f"{listed(list(EDITORS), 'or')} (default: rome)")
     edit.add_argument("--layer", type=int, nargs="+", metavar="N", help="edited layer, or layers, from 0")
     edit.add_argument(
-        "--hparams", metavar="YAML", help="the method's keys (config/schemas/methods.schema.yaml), or a model's file"
+        "--hparams",
+        metavar="YAML",
+        help="the method's keys (docs/configuration.md), a model's file, or EasyEdit's (docs/editors.md)",
     )
     edit.add_argument("--templates", metavar="FILE", help='one context template a line, each with "{}" (default: sampled)')
     edit.add_argument(
@@ -47,15 +51,15 @@ def parser() -> argparse.ArgumentParser:
     apply.add_argument("--no-check", action="store_true", help="do not load the model to say how many edits hold together")
     layers = commands.add_parser("layers", help="print how much the keys of subjects share in each layer, to choose one to edit")
     layers.add_argument("--model", required=True, metavar="DIR|HUB_ID", help="folder of a checkpoint, or its name on the hub")
-    layers.add_argument("--facts", metavar="JSONL", help="prompt, subject, target_new, target_true (default: the embedded facts)")
+    layers.add_argument("--facts", metavar="FILE", help=f"{FACTS} (default: the embedded facts)")
+    layers.add_argument("--skip-bad", action="store_true", help=SKIP_BAD)
     layers.add_argument("--device", default="cpu", help="torch device (default: cpu)")
     layers.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="of the weights (default: float32)")
     return top
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command; an OnemaskError is one line on standard error and exit status 1."""
-    options = parser().parse_args(arguments)
+def run(options: argparse.Namespace) -> None:
+    """The command of a parsed command line; an OnemaskError is one line on standard error and exit status 1."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logging.basicConfig(level=logging.WARNING if sys.stderr.isatty() else logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -72,11 +76,18 @@ def main(arguments: list[str] | None = None) -> None:
         if options.command == "edit":
             edit_user_facts(options)
         elif options.command == "layers":
-            print(compare_layers(options.model, options.facts, options.device, options.dtype))
+            print(compare_layers(options.model, options.facts, options.device, options.dtype, options.skip_bad))
         else:
             apply_edits(options.model, Path(options.edits), options.remove, Path(options.out), not options.no_check)
     except OnemaskError as error:
         sys.exit(f"onemask: {error}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command, whatever the terminal can show."""
+    print_anywhere()
+    with quiet_at_closed_pipe():
+        run(parser().parse_args(arguments))
 
 
 if __name__ == "__main__":

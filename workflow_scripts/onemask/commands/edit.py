@@ -7,8 +7,10 @@ from pathlib import Path
 from onemask.commands.moments import read_corpus, read_or_measure_moments
 from onemask.commands.outcome import outcome
 from onemask.commands.places import locate, require_place
+from onemask.config.easyedit import is_easyedits, require_last_layer, translated
 from onemask.config.load import SHIPPED, check, editing_settings, read_yaml
-from onemask.data.user_facts import read_own_facts
+from onemask.data.conflicts import without_conflicts
+from onemask.data.read_facts import read_facts
 from onemask.editors import module_file
 from onemask.editors.base import Task
 from onemask.editors.registry import EDITORS
@@ -20,6 +22,7 @@ from onemask.io.batching import Journal, Work
 from onemask.io.codehash import code_hash
 from onemask.io.errors import OnemaskError, reason
 from onemask.io.files import digest, installed_versions, write_table
+from onemask.io.problems import Problems
 from onemask.io.progress import Progress
 from onemask.model.models import load_checkpoint
 from onemask.model.scoring import texts_of
@@ -28,7 +31,7 @@ SCORING_TOKENS = 4000
 
 
 def method_settings(method: str, hparams: str | None, layers: list[int] | None) -> dict:
-    """Settings of a method: the shipped defaults, then a file's, then the layers of the command line.
+    """Settings of a method: the shipped defaults, then a file's (ours or EasyEdit's), then the layers of the command line.
 
     Raises OnemaskError when the method or a key is unknown, or a key has no value.
     """
@@ -39,6 +42,8 @@ def method_settings(method: str, hparams: str | None, layers: list[int] | None) 
         content = read_yaml(Path(hparams))
         if not isinstance(content, dict):
             raise OnemaskError(f"keys and values in {hparams}", type(content).__name__, "Correct --hparams.")
+        if is_easyedits(content):
+            content = translated(content, method, hparams)
         parts.append(content.get("editing", {method: content}))
     if layers:
         if EDITORS[method].several_layers:
@@ -69,8 +74,10 @@ def edit_user_facts(options: argparse.Namespace) -> None:
 
     Interrupted, it goes on where it was when called again in the same way: finished batches lie in `<out>.batches` until then.
     """
-    facts = read_own_facts(options.facts)
     settings, editor = method_settings(options.method, options.hparams, options.layer), EDITORS[options.method]
+    problems = Problems(options.facts, options.skip_bad)
+    facts = without_conflicts(read_facts(options.facts, problems), problems, editor.joint)
+    problems.settle(len(facts))
     templates = read_templates(options.templates) if options.templates else None
     corpus = read_corpus(options.corpus) if options.corpus else None
     if Path(options.out).is_dir():
@@ -78,6 +85,7 @@ def edit_user_facts(options: argparse.Namespace) -> None:
     require_place(Path(options.out))
     location, info = locate(options.model)
     model = load_checkpoint(location, info, options.device, options.dtype)
+    require_last_layer(options.hparams, model.n_layers)
     for layer in editor.layers(settings):
         model.block(layer)
     texts_of(model, facts)  # raises where a text is too long

@@ -3,8 +3,9 @@
 from onemask.commands.places import locate
 from onemask.config.load import SHIPPED
 from onemask.data.counterfact import embedded_facts
-from onemask.data.user_facts import read_own_facts
+from onemask.data.read_facts import read_facts
 from onemask.io.batching import Work
+from onemask.io.problems import Problems
 from onemask.io.progress import Progress
 from onemask.measuring.key_energy import by_layer
 from onemask.model.models import load_checkpoint
@@ -16,10 +17,18 @@ ADVICE = (
 )
 
 
-def compare_layers(location: str, path: str | None, device: str, dtype: str) -> str:
-    """The `key_energy` table of a checkpoint's layers as text, from one forward pass over the facts' prompts."""
-    embedded = SHIPPED / "config" / "datasets" / "embedded"
-    facts = read_own_facts(path) if path else embedded_facts(embedded / "facts.csv", embedded / "relations.csv", seed=0)
+def compare_layers(location: str, path: str | None, device: str, dtype: str, skip_bad: bool = False) -> str:
+    """The `key_energy` table of a checkpoint's layers as text, from one forward pass over the facts' prompts.
+
+    path: a file of facts, None for the embedded ones. skip_bad: its records that cannot be used are left out.
+    """
+    if path:
+        problems = Problems(path, skip_bad)
+        facts = read_facts(path, problems)
+        problems.settle(len(facts))
+    else:
+        embedded = SHIPPED / "config" / "datasets" / "embedded"
+        facts = embedded_facts(embedded / "facts.csv", embedded / "relations.csv", seed=0)
     folder, info = locate(location)
     model = load_checkpoint(folder, info, device, dtype)
     table = by_layer(model, facts, Work(callback=Progress(facts["subject"].nunique(), "subjects")))

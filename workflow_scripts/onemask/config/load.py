@@ -4,6 +4,7 @@ import difflib
 import functools
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import yaml
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import best_match
 from jsonschema.protocols import Validator
-from referencing import Registry, Resource
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
 
 from onemask.config.checks import check_methods, check_run
 from onemask.config.run import Run
@@ -22,7 +24,15 @@ from onemask.masking.settings import MaskSettings
 # The folder whose config/ holds the defaults and schemas: the clone, or what an installed package carries of it.
 _CLONE = Path(__file__).resolve().parent.parent.parent.parent
 SHIPPED = _CLONE if (_CLONE / "config" / "defaults.yaml").is_file() else Path(__file__).resolve().parent.parent / "shipped"
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times faster, and every rule's start waits for it
+# YAML 1.1 takes 1e-3 and 1.0e3 for texts, which YAML 1.2, JSON and users call numbers
+EXPONENT = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+")
+
+
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # libyaml's is ten times faster, and every rule's start waits for it
+    """Safe YAML with every number that has an exponent."""
+
+
+Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(f"^(?:{EXPONENT.pattern})$"), list("-+.0123456789"))
 
 
 def _is_integer(_, value: object) -> bool:
@@ -35,9 +45,15 @@ def _is_number(_, value: object) -> bool:
     return _is_integer(_, value) or isinstance(value, float) and math.isfinite(value)
 
 
+def _with_exponent(value: Any, rules: Any) -> Any:
+    """The number that a text is, such as 1e-3, where a schema wants a number: Snakemake reads a run's file by YAML 1.1."""
+    wanted = isinstance(rules, dict) and "number" in rules.get("type", ())
+    return float(value) if wanted and isinstance(value, str) and EXPONENT.fullmatch(value) else value
+
+
 def _filling_defaults() -> type[Validator]:
     """A validator that writes a property's `default` where the instance lacks it, before the checks of its siblings."""
-    properties = Draft202012Validator.VALIDATORS["properties"]
+    properties, items = (Draft202012Validator.VALIDATORS[keyword] for keyword in ("properties", "items"))
 
     def fill(validator, declared, instance, schema):
         if isinstance(instance, dict):
@@ -45,25 +61,37 @@ def _filling_defaults() -> type[Validator]:
                 if "default" in rules:
                     default = rules["default"]
                     instance.setdefault(key, dict(default) if isinstance(default, dict) else default)
+                if key in instance:
+                    instance[key] = _with_exponent(instance[key], rules)
         yield from properties(validator, declared, instance, schema)
 
+    def fill_items(validator, rules, instance, schema):
+        if isinstance(instance, list):
+            instance[:] = [_with_exponent(value, rules) for value in instance]
+        yield from items(validator, rules, instance, schema)
+
     types = Draft202012Validator.TYPE_CHECKER.redefine_many({"integer": _is_integer, "number": _is_number})
-    return validators.extend(Draft202012Validator, {"properties": fill}, type_checker=types)
+    return validators.extend(Draft202012Validator, {"properties": fill, "items": fill_items}, type_checker=types)
 
 
 def read_yaml(path: Path) -> Any:
     """A YAML file's content; OnemaskError when it cannot be read."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)
     except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or a date such as 2024-13-45
         raise OnemaskError(f"YAML at {path}", str(error).replace("\n", " "), "Correct the name or the file.") from error
 
 
 @functools.cache
 def _registry(schemas: Path) -> Registry:
-    """All schemas of a folder, by the name of their file."""
+    """All schemas of a folder, by the name of their file.
+
+    Without `$schema`, by which jsonschema would take its own validator for a schema that another refers to.
+    """
     contents = {path.name: read_yaml(path) for path in schemas.glob("*.schema.yaml")}
-    return Registry().with_resources((name, Resource.from_contents(schema)) for name, schema in contents.items())
+    for schema in contents.values():
+        schema.pop("$schema", None)
+    return Registry().with_resources((name, DRAFT202012.create_resource(schema)) for name, schema in contents.items())
 
 
 def check(content: object, schema_name: str, schemas: Path, where: str) -> None:

@@ -23,6 +23,7 @@ class Facts:
     ood_relations: tuple[str, ...]
     per_relation: Mapping[str, int]
     only_known: bool
+    skip_bad: bool
     only_stable: bool
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from onemask.data.conflicts import without_conflicts
 from onemask.data.counterfact import read_counterfact
 from onemask.data.splits import RELEASED_PER_RELATION, SPLITS, Split, split_of
 from onemask.io.errors import OnemaskError
+from onemask.io.problems import Problems
 
 __all__ = ["SPLITS", "Split", "leaks", "refuse_leaks", "released_splits", "sample_splits", "shared_with_training"]
 
@@ -103,6 +105,13 @@ def refuse_leaks(splits: dict[str, pd.DataFrame]) -> None:
                     f"{leaks(splits, held_out, training)} facts of {training} in {held_out}",
                     "Take another dataset or report the leak.",
                 )
+
+
+def refuse_conflicts(splits: dict[str, pd.DataFrame]) -> None:
+    """Raise OnemaskError when a joint split holds two new objects for one prompt and subject, or a fact twice."""
+    for split in (split for split in splits if SPLITS[split].joint):
+        problems = Problems(f"the split {split}")
+        problems.settle(len(without_conflicts(splits[split], problems, joint=True)))
 
 
 def shared_with_training(splits: dict[str, pd.DataFrame]) -> dict[str, int]:

@@ -17,6 +17,7 @@ from torch import Generator, Tensor
 
 from onemask.io.batching import nothing
 from onemask.io.errors import OnemaskError
+from onemask.io.placeholder import fill
 from onemask.io.tensor_files import NO_CHECKPOINT, Checkpoint
 from onemask.masking import parametrisations
 from onemask.masking.masks import pruned_share
@@ -27,7 +28,7 @@ from onemask.model.forward import at_least_float32, ends, finish_at
 from onemask.model.input_cache import LayerInputCache, cache_layer_inputs
 from onemask.model.models import Model
 from onemask.model.scoring import fact_batches, probe, score
-from onemask.model.tokens import batches, encode, encode_target, fill
+from onemask.model.tokens import batches, encode, encode_target
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ A mark is a comment, what is generated, and `<!--/-->`:
     <!--table demo controls-->...<!--/-->                                a table of docs/tables.yaml
     <!--claims demo=demo CounterFact=RUN-->...<!--/-->                   all claims, runs side by side by label
     <!--editors-->...<!--/-->                                            the registry of editors
+    <!--easyedit-->...<!--/-->                                           EasyEdit's names of hyperparameters and ours
 """
 
 import re
@@ -16,11 +17,12 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+from onemask.config import easyedit
 from onemask.editors import registry
 from onemask.io.errors import OnemaskError
 from onemask.site import claims, grids, numbers, published
 
-MARK = re.compile(r"<!--(value|claim|verdicts|cell|table|claims|editors)(?: (.*?))?-->(.*?)<!--/-->", re.DOTALL)
+MARK = re.compile(r"<!--(value|claim|verdicts|cell|table|claims|editors|easyedit)(?: (.*?))?-->(.*?)<!--/-->", re.DOTALL)
 INLINE_FIRST = re.compile(r"^\s*<!--(?:value|claim|verdicts|cell) .*", re.MULTILINE)  # there, Markdown ends the paragraph
 ANY_MARK = re.compile(r"<!--(?!/-->)(.*?)-->")
 
@@ -46,6 +48,7 @@ WRITERS: dict[str, Callable[[Path, list[str], dict[str, str]], str]] = {
     "verdicts": lambda docs, words, keys: claims.verdicts(docs, *words, **keys),
     "table": lambda docs, words, keys: f"\n\n{grids.table(docs, *words)}\n\n",
     "editors": lambda docs, words, keys: f"\n\n{registry.markdown()}\n",
+    "easyedit": lambda docs, words, keys: f"\n\n{easyedit.markdown()}\n",
     "claims": lambda docs, words, keys: f"\n\n{claims.table(docs, keys)}\n\n",
 }
 
