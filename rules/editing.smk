@@ -15,6 +15,7 @@ rule edit_facts:
         relations=lambda wildcards: RUN.chunks(wildcards.method, wildcards.split)[wildcards.chunk],
         only_known=RUN.facts.only_known,
         only_stable=RUN.facts.only_stable,
+        skip_bad=RUN.facts.skip_bad,
         per_relation=lambda wildcards: RUN.facts_limit(wildcards.method, wildcards.split),
         settings=by_method_and_model(RUN.editing_of),
         layers=by_method_and_model(RUN.moment_layers),

@@ -34,6 +34,7 @@ rule measure_knowledge:
         knowledge="<model>/knowledge.parquet",
     params:
         split_names=RUN.splits,
+        skip_bad=RUN.facts.skip_bad,
         batch_tokens=RUN.scoring_batch_tokens,
         device=of_model("device"),
         dtype=of_model("dtype"),

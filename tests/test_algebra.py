@@ -8,13 +8,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from conftest import FACTS, TEMPLATES, random_network
 from onemask.io.batching import Work
 from onemask.io.errors import OnemaskError
+from onemask.io.placeholder import fill
 from onemask.measuring.mechanism import decomposition
 from onemask.measuring.states import State
 from onemask.model.edits import FactoredEdits, LayerEdits, edited_layer, masked_weight, product
 from onemask.model.forward import finish, finish_at, logits_at, run_to
 from onemask.model.models import Model
 from onemask.model.scoring import probe, score
-from onemask.model.tokens import encode, encode_with_subject, fill, pad
+from onemask.model.tokens import encode, encode_with_subject, pad
 from tiny_model import object_ids
 
 LAYER = 1

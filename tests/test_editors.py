@@ -13,8 +13,9 @@ from onemask.editors.base import Task
 from onemask.editors.delta import optimise
 from onemask.editors.second_moment import SecondMoment
 from onemask.io.errors import OnemaskError
+from onemask.io.placeholder import fill
 from onemask.model.edits import FactoredEdits, applied
-from onemask.model.tokens import encode, encode_with_subject, fill
+from onemask.model.tokens import encode, encode_with_subject
 from tiny_model import object_ids
 
 OPTIMISATION = {

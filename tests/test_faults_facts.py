@@ -214,7 +214,7 @@ FACT = {"prompt": "The country where {} is located is", "subject": "Kyoto", "tar
         (FACT | {"target_new": ""}, "a text for target_new in record 1"),
         (FACT | {"paraphrase_prompts": "one"}, "a list of texts for paraphrase_prompts in record 1"),
         ([FACT, FACT | {"case_id": 0}], "a case_id of its own for each fact in record 2 of .*; found 0 twice"),
-        (FACT | {"subject": "Kyoto " * 80}, "a text about .* of at most 64 tokens; found"),
+        (FACT | {"subject": "Kyoto " * 80}, "a text about .* of at most 64 tokens in case .*; found"),
     ],
 )
 def test_a_bad_fact_of_ones_own_is_named(tmp_path, fact, message):

@@ -10,12 +10,12 @@ import torch
 from conftest import FACTS
 from onemask.io.batching import Journal, Work
 from onemask.io.errors import OnemaskError
+from onemask.io.placeholder import fill
 from onemask.masking.masks import Mask, pruned_share, random_mask, random_mask_by_output, read_mask, write_mask
 from onemask.measuring.perplexity import measure
 from onemask.measuring.reversal import neighbours, reversal
 from onemask.measuring.states import State, states_of
 from onemask.model.edits import FactoredEdits, JointEdit, LayerEdits
-from onemask.model.tokens import fill
 from test_algebra import LAYER, DenseWeight, plain_logits, some_edits, some_mask, texts
 
 FRAME = pd.DataFrame(FACTS).assign(paraphrases=[[]] * len(FACTS), neighborhood=[["A is", "B is"], ["C is"], [], ["D is", "E is"]])

@@ -8,7 +8,8 @@ from transformers import PreTrainedTokenizerFast
 
 import tiny_model
 from onemask.io.errors import OnemaskError
-from onemask.model.tokens import encode, encode_target, encode_with_subject, fill
+from onemask.io.placeholder import fill
+from onemask.model.tokens import encode, encode_target, encode_with_subject
 
 TEXTS = tiny_model.sentences()
 

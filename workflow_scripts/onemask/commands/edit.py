@@ -13,6 +13,7 @@ from onemask.data.conflicts import without_conflicts
 from onemask.data.read_facts import read_facts
 from onemask.editors import module_file
 from onemask.editors.base import Task
+from onemask.editors.encodable import encodable
 from onemask.editors.registry import EDITORS
 from onemask.editors.run import edit
 from onemask.editors.schemas import EDITS
@@ -25,7 +26,6 @@ from onemask.io.files import digest, installed_versions, write_table
 from onemask.io.problems import Problems
 from onemask.io.progress import Progress
 from onemask.model.models import load_checkpoint
-from onemask.model.scoring import texts_of
 
 SCORING_TOKENS = 4000
 
@@ -88,7 +88,8 @@ def edit_user_facts(options: argparse.Namespace) -> None:
     require_last_layer(options.hparams, model.n_layers)
     for layer in editor.layers(settings):
         model.block(layer)
-    texts_of(model, facts)  # raises where a text is too long
+    facts = encodable(model, facts, problems)
+    problems.settle(len(facts))
     folder = Path(options.second_moments or Path(options.out).parent / f"second_moments-{info['sha256'][:8]}")
     moments = read_or_measure_moments(model, editor.moment_layers(settings), folder, corpus)
     counts = settings.get("templates", [])

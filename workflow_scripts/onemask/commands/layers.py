@@ -4,6 +4,7 @@ from onemask.commands.places import locate
 from onemask.config.load import SHIPPED
 from onemask.data.counterfact import embedded_facts
 from onemask.data.read_facts import read_facts
+from onemask.editors.encodable import encodable
 from onemask.io.batching import Work
 from onemask.io.problems import Problems
 from onemask.io.progress import Progress
@@ -22,8 +23,8 @@ def compare_layers(location: str, path: str | None, device: str, dtype: str, ski
 
     path: a file of facts, None for the embedded ones. skip_bad: its records that cannot be used are left out.
     """
+    problems = Problems(path or "the embedded facts", skip_bad)
     if path:
-        problems = Problems(path, skip_bad)
         facts = read_facts(path, problems)
         problems.settle(len(facts))
     else:
@@ -31,6 +32,8 @@ def compare_layers(location: str, path: str | None, device: str, dtype: str, ski
         facts = embedded_facts(embedded / "facts.csv", embedded / "relations.csv", seed=0)
     folder, info = locate(location)
     model = load_checkpoint(folder, info, device, dtype)
+    facts = encodable(model, facts, problems)
+    problems.settle(len(facts))
     table = by_layer(model, facts, Work(callback=Progress(facts["subject"].nunique(), "subjects")))
     shown = table[["layer", "common_energy", "cosine"]].to_string(index=False, float_format=lambda value: f"{value:.2f}")
     return f"{shown}\n{table['subjects'].iloc[0]} subjects. {ADVICE}"

@@ -6,6 +6,7 @@ import pandas as pd
 
 from onemask.editors.health import ADVICE
 from onemask.editors.verdicts import EDITED, UNDECIDABLE, UNSTABLE
+from onemask.io.placeholder import fill
 
 
 def outcome(table: pd.DataFrame) -> str:
@@ -23,7 +24,7 @@ def outcome(table: pd.DataFrame) -> str:
 
 
 def _text(fact) -> str:
-    return f"{fact.prompt.replace('{}', fact.subject, 1)} {fact.target_true or '(unknown)'} -> {fact.target_new}"
+    return f"{fill(fact.prompt, fact.subject)} {fact.target_true or '(unknown)'} -> {fact.target_new}"
 
 
 def _change(fact) -> str:

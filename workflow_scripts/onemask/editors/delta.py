@@ -15,10 +15,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from onemask.editors.encodable import KL_PROMPT
 from onemask.io.errors import OnemaskError
+from onemask.io.placeholder import fill
 from onemask.model.forward import KV, KVCache, at_least_float32, causal_mask, embed, logits_at, run_blocks
 from onemask.model.models import Model
-from onemask.model.tokens import encode_target, encode_with_subject, fill, pad
+from onemask.model.tokens import encode_target, encode_with_subject, pad
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def fact_texts(model: Model, fact: dict, templates: list[str]) -> Texts:
     """Encode one fact under every template; OnemaskError where it cannot be, or is longer than the model's context."""
     target = encode_target(model.tokenizer, fill(fact["prompt"], fact["subject"]), fact["target_new"])
     pairs = [encode_with_subject(model.tokenizer, fact["prompt"], fact["subject"], template) for template in templates]
-    kl_ids, kl_lookup = encode_with_subject(model.tokenizer, "{} is a", fact["subject"])
+    kl_ids, kl_lookup = encode_with_subject(model.tokenizer, KL_PROMPT, fact["subject"])
     ids = [*(ids + target[:-1] for ids, _ in pairs), kl_ids[: kl_lookup + 1]]
     longest = max(map(len, ids))
     if longest > model.n_ctx:

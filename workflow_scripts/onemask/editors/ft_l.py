@@ -13,10 +13,11 @@ from torch import Tensor
 
 from onemask.editors.base import Edited, Task, without_failed
 from onemask.io.batching import run_batches
+from onemask.io.placeholder import fill
 from onemask.model.edits import FactoredEdits
 from onemask.model.forward import LayerInput, at_least_float32, finish_at, logits_at, run_to
 from onemask.model.models import Model
-from onemask.model.tokens import batches, encode, encode_target, fill, pad
+from onemask.model.tokens import batches, encode, encode_target, pad
 
 Change = Float[Tensor, "facts d_model d_mlp"]  # of W, by fact
 

@@ -15,7 +15,6 @@ class OnemaskError(Exception):
     """Bad input or a broken promise, said in one line: what was expected, what was found, what to do."""
 
     def __init__(self, expected: str, found: str, do: str):
-        self.expected, self.found, self.do = expected, found, do
         super().__init__(f"expected {expected}; found {found}. {do}")
         self.expected, self.found, self.do = expected, found, do
 

@@ -9,11 +9,12 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from onemask.io.batching import IN_MEMORY, Work, run_batches
-from onemask.io.errors import OnemaskError
+from onemask.io.errors import OnemaskError, shown
+from onemask.io.placeholder import fill
 from onemask.model.edits import Update, product
 from onemask.model.forward import LayerInput, finish_at, logits_at, run_to
 from onemask.model.models import Model
-from onemask.model.tokens import batches, encode, encode_apart, encode_target, fill, pad
+from onemask.model.tokens import batches, encode, encode_apart, encode_target, pad
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def _texts(model: Model, prompt: str, fact) -> tuple[list[int], list[int], list[
     ids, (true, new) = encode(model.tokenizer, prompt), (encode_target(model.tokenizer, prompt, text) for text in objects)
     length = len(ids) + max(len(true), len(new)) - 1
     if length > model.n_ctx:
-        raise OnemaskError(f"a text about {fact.subject!r} of at most {model.n_ctx} tokens", f"{length}", "Shorten the prompt.")
+        raise OnemaskError(f"a text about {shown(fact.subject)} of at most {model.n_ctx} tokens", f"{length}", "Shorten the prompt.")
     return ids, true, new
 
 

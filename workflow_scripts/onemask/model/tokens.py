@@ -13,6 +13,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from onemask.io.errors import OnemaskError
+from onemask.io.placeholder import PLACE, fill
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,6 @@ class Padded:
     def last(self) -> Int[Tensor, " rows"]:
         """Position of each row's last token."""
         return self.lengths - 1
-
-
-def fill(prompt: str, subject: str) -> str:
-    """A prompt with the subject in the place of its one "{}"; OnemaskError unless it holds that once."""
-    before, *others = prompt.split("{}")
-    if len(others) != 1:
-        raise OnemaskError('a prompt with "{}" exactly once', repr(prompt), "Correct the fact or the template.")
-    return before + subject + others[0]
 
 
 Span = tuple[int, int]
@@ -80,13 +73,13 @@ def encode_apart(tokenizer, target: str) -> list[int]:
     return tokenizer(target.strip(), add_special_tokens=False)["input_ids"]
 
 
-def encode_with_subject(tokenizer, prompt: str, subject: str, template: str = "{}") -> tuple[list[int], int]:
+def encode_with_subject(tokenizer, prompt: str, subject: str, template: str = PLACE) -> tuple[list[int], int]:
     """Token ids of `template` filled with `prompt` filled with `subject`, and the index of the subject's last token.
 
     Raises OnemaskError unless prompt and template hold "{}" exactly once, and where no token ends with the subject, as inside a
     longer word: another word's token would be edited.
     """
-    before = template.split("{}")[0] + prompt.split("{}")[0]
+    before = template.split(PLACE)[0] + prompt.split(PLACE)[0]
     text = fill(fill(template, prompt), subject)
     ids, spans = _tokens(tokenizer, text)
     start, end = len(before), len(before) + len(subject)
