@@ -8,7 +8,11 @@ rule prepare_facts:
     output:
         facts=expand("<run>/facts/{split}.parquet", split=RUN.splits),
     params:
-        facts={key: value for key, value in dataclasses.asdict(RUN.facts).items() if key not in ("only_known", "only_stable", "sha256")},
+        facts={
+            key: value
+            for key, value in dataclasses.asdict(RUN.facts).items()
+            if key not in ("only_known", "only_stable", "sha256")
+        },
         split_names=RUN.splits,
         seed=RUN.seed,
         code=code("prepare_facts.py"),

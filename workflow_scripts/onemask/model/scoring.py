@@ -63,7 +63,8 @@ def _texts(model: Model, prompt: str, fact) -> tuple[list[int], list[int], list[
     ids, (true, new) = encode(model.tokenizer, prompt), (encode_target(model.tokenizer, prompt, text) for text in objects)
     length = len(ids) + max(len(true), len(new)) - 1
     if length > model.n_ctx:
-        raise OnemaskError(f"a text about {shown(fact.subject)} of at most {model.n_ctx} tokens", f"{length}", "Shorten the prompt.")
+        expected = f"a text about {shown(fact.subject)} of at most {model.n_ctx} tokens"
+        raise OnemaskError(expected, f"{length}", "Shorten the prompt.")
     return ids, true, new
 
 
