@@ -16,6 +16,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 import fetch_model
 import make_templates
 from faults import ROOT, Ended, onemask, refused, rule
+from onemask.model.models import load_checkpoint
 
 MATRIX = "transformer.h.0.mlp.c_proj.weight"
 
@@ -39,8 +40,8 @@ def given(tmp_path, whole) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "given"))
 
 
-def fetched(given: Path) -> Ended:
-    spec = {"family": "gpt2", "source": {"path": str(given)}}
+def fetched(given: Path, family: str = "gpt2") -> Ended:
+    spec = {"family": family, "source": {"path": str(given)}}
     output, wildcards = {"folder": given.parent / "models" / "one"}, {"model": "one"}
     return rule(fetch_model, given.parent, output=output, params={"spec": spec}, wildcards=wildcards)
 
@@ -187,10 +188,14 @@ def test_a_damaged_model_is_refused(given, how):
 
 
 def test_another_family_than_the_configs_is_refused_when_fetched(given):
-    changed(given, "config.json", model_type="llama")
-    refused(
-        fetched(given), "a model of the family gpt2, which config/models/one.yaml names; found llama in .*given. Correct `family`"
-    )
+    message = "a model of the family llama, which config/models/one.yaml names; found gpt2 in .*given. Correct `family`"
+    refused(fetched(given, "llama"), message)
+
+
+def test_large_finite_weights_are_no_infinite_ones(given):
+    """The sum of many float16 numbers exceeds what float16 can hold."""
+    weights(given, lambda tensors: tensors[MATRIX].fill_(6e4))
+    assert load_checkpoint(given, {}, dtype="float16").weight(0).sum().isinf()
 
 
 def test_a_folder_with_code_is_loaded_without_it(given, monkeypatch):
