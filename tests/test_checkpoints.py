@@ -189,7 +189,7 @@ def linked(folder: Path, place: Path, *names: str) -> None:
 
 def test_links_are_followed_where_the_weights_lie(tmp_path):
     """In a hub's cache or a site's store, the weights alone or all of it; a text that lies elsewhere may be anybody's."""
-    for number, names in enumerate([(WEIGHTS,), (WEIGHTS, "config.json", "tokenizer.json", "LICENSE")]):
+    for number, names in enumerate([(WEIGHTS,), ("tokenizer.json",), (WEIGHTS, "config.json", "tokenizer.json", "LICENSE")]):
         folder = folder_with(tmp_path / f"given{number}", "llama", some_tensors("llama"))
         (folder / "LICENSE").write_text("free")
         linked(folder, tmp_path / f"store{number}", *names)

@@ -55,7 +55,7 @@ def family_of(config: dict, name: str) -> str:
         if (quantisation := config.get(key)) is not None:
             how = quantisation.get("quant_method") if isinstance(quantisation, dict) else None
             raise _quantised(name, how if isinstance(how, str) else "unknown method")
-    if "transformers_weights" in config:
+    if config.get("transformers_weights") is not None:
         found = f"transformers_weights, which names another file, in config.json of {name}"
         raise OnemaskError(f"weights in {WEIGHTS}, or the files of its index", found, "Take the key out of config.json.")
     kind = config.get("model_type")

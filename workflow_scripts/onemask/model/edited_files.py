@@ -18,7 +18,7 @@ from onemask.model.families import FAMILIES
 DTYPES = dict(zip(TYPES, (torch.float64, torch.float32, torch.float16, torch.bfloat16), strict=True))
 ROWS_OF = 1 << 24  # numbers of W changed at once
 OURS = "onemask.json"  # who the unedited model is
-JUDGED = ("config.json", "tokenizer.json")  # read, as the weights are, and found to be what they should
+JUDGED = ("config.json", "tokenizer.json", INDEX)  # read, as the weights are, and found to be what they should
 TEMPLATES = "additional_chat_templates"  # the one folder that belongs to a checkpoint
 TEXT = (".json", ".jsonl", ".txt", ".md", ".rst", ".yaml", ".yml", ".csv", ".jinja", "")  # "": LICENSE
 VOCABULARY = (".model", ".vocab", ".bpe", ".spm", ".tiktoken")
@@ -29,7 +29,7 @@ def copied(folder: Path) -> tuple[list[Path], list[str]]:
     """Files beside the weights that go with an edited checkpoint, and the names of what does not.
 
     Only text, vocabularies and pictures go: another file may hold the unedited weights, or run code. A link is followed where it
-    leads into the folder, or where one of the weights, the config or the tokenizer leads (as in a hub's cache); what leads
+    leads into the folder, or where the weights, their index, the config or the tokenizer lie (as in a hub's cache); what leads
     elsewhere may be any file of this machine.
     """
     weights, home = weight_files(folder), folder.resolve()
