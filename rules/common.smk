@@ -17,7 +17,7 @@ from onemask.editors import module_file
 from onemask.io.codehash import code_hash
 from onemask.io.errors import OnemaskError
 from onemask.io.streams import print_anywhere
-from onemask.masking.names import MAIN, of_edits, of_share
+from onemask.masking.names import MAIN, of_edits, of_fold, of_share
 
 print_anywhere()
 

@@ -62,7 +62,7 @@ def blocking_tables(wildcards, at="<mask>"):
 
 def of_folds(path):
     """A file of every fold's mask."""
-    return [f"<method>/fold{part}/seed{{seed}}/{path}" for part in range(RUN.studies.folds)]
+    return [f"<method>/{of_fold(part)}/seed{{seed}}/{path}" for part in range(RUN.studies.folds)]
 
 
 def of_layers(path):
