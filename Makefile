@@ -34,6 +34,7 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
 # four calls, since pip checks hashes for all that a call installs or for nothing (requirements/write_lock.py)
 .venv/.installed: pyproject.toml requirements/build.txt requirements/lock.txt requirements/torch.txt
+	@PYTHONPATH=workflow_scripts $(PYTHON) -m onemask.config.place
 	$(PYTHON) -m venv .venv
 	$(PIP) --no-deps --require-hashes -r requirements/build.txt
 	$(PIP) --no-deps --no-build-isolation --use-pep517 --require-hashes -r requirements/lock.txt

@@ -9,8 +9,10 @@ ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from onemask.cluster.jobs import check_active_jobs
 from onemask.config.captions import read_captions
 from onemask.config.load import load_run, read_claims, use_mirror
+from onemask.config.place import check_interpreter
 from onemask.config.run import moments_file
 from onemask.data.splits import SPLITS
 from onemask.editors import module_file
@@ -19,11 +21,14 @@ from onemask.io.errors import OnemaskError
 from onemask.masking.names import MAIN, of_edits, of_share
 
 try:
+    check_interpreter(sys.executable)
     RUN, CLAIMS, CAPTIONS = load_run(config, ROOT), read_claims(ROOT), read_captions(ROOT)
 except OnemaskError as error:
     raise WorkflowError(f"onemask: {error}")
 
 use_mirror(RUN.hub)
+if slurm := sys.modules.get("snakemake_executor_plugin_slurm"):
+    slurm.Executor.check_active_jobs = check_active_jobs  # by the plugin's own, runs wait for ever
 EDITING_ENVIRONMENT = "../envs/easyeditor.yaml" if RUN.editor == "easyeditor" else "../envs/model.yaml"
 
 

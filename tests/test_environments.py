@@ -34,7 +34,7 @@ BEHIND = {
 # imported where a function begins: models.load_checkpoint behind read_mask, and the tests of measures.py
 NEVER_CALLED = {"figures.yaml": {"transformers"}, "workflow.yaml": {"scipy"}}
 READ_BY_SNAKEMAKE = [
-    SCRIPTS / "onemask" / f"{name}.py" for name in ("io/codehash", "config/load", "masking/names")
+    SCRIPTS / "onemask" / f"{name}.py" for name in ("io/codehash", "config/load", "config/place", "cluster/jobs", "masking/names")
 ]  # rules/common.smk
 # modules that a script loads by name
 BY_NAME = {
