@@ -1,5 +1,6 @@
 # The run, its folders, and helpers that only Snakemake needs; no rules. What follows from a run's file: onemask.config.run.
 import dataclasses
+import os
 import sys
 from pathlib import Path
 
@@ -41,6 +42,11 @@ pathvars:
     mask="<method>/{mask}/seed{seed}",
     main=f"<method>/{MAIN}/seed{{seed}}",
     study="<method>/studies/seed{seed}",
+
+
+def from_here(*parts):
+    """A path of the clone, seen from the working directory: moved to another place, a finished run stays finished."""
+    return os.path.relpath(ROOT.joinpath(*parts))
 
 
 def code(script, *modules):
