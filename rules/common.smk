@@ -13,7 +13,7 @@ sys.path.insert(0, str(SCRIPTS))
 from onemask.cluster.jobs import check_active_jobs
 from onemask.config.captions import read_captions
 from onemask.config.load import load_run, read_claims, use_mirror
-from onemask.config.place import check_interpreter
+from onemask.config.place import check_interpreter, check_pins
 from onemask.config.run import moments_file
 from onemask.data.splits import SPLITS
 from onemask.editors import module_file
@@ -23,6 +23,7 @@ from onemask.masking.names import MAIN, of_edits, of_share
 
 try:
     check_interpreter(sys.executable)
+    check_pins(ROOT / "envs")
     RUN, CLAIMS, CAPTIONS = load_run(config, ROOT), read_claims(ROOT), read_captions(ROOT)
 except OnemaskError as error:
     raise WorkflowError(f"onemask: {error}")

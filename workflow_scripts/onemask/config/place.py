@@ -16,6 +16,13 @@ def check_interpreter(path: str) -> None:
         raise OnemaskError("a path to Python without blanks, quotes and other signs of the shell", path, advice)
 
 
+def check_pins(environments: Path) -> None:
+    """Raises OnemaskError where an environment has a pin file: with one, Snakemake leaves out what pip would install."""
+    if pins := sorted(path.name for path in environments.glob("*.pin.txt")):
+        advice = "Delete what `snakedeploy pin-conda-envs` wrote: every version stands in the environments already."
+        raise OnemaskError(f"environments without pin files in {environments}", ", ".join(pins), advice)
+
+
 if __name__ == "__main__":
     try:
         check_interpreter(str(Path.cwd() / ".venv" / "bin" / "python"))
