@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "workflow_scripts"
@@ -13,7 +14,7 @@ sys.path.insert(0, str(SCRIPTS))
 from onemask.cluster.jobs import check_active_jobs
 from onemask.config.captions import read_captions
 from onemask.config.load import load_run, read_claims, use_mirror
-from onemask.config.place import check_interpreter, check_pins
+from onemask.config.place import check_easyeditor, check_interpreter, check_pins
 from onemask.config.run import moments_file
 from onemask.data.splits import SPLITS
 from onemask.editors import module_file
@@ -25,6 +26,8 @@ try:
     check_interpreter(sys.executable)
     check_pins(ROOT / "envs")
     RUN, CLAIMS, CAPTIONS = load_run(config, ROOT), read_claims(ROOT), read_captions(ROOT)
+    if RUN.editor == "easyeditor" and DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+        check_easyeditor(Path(workflow.deployment_settings.conda_prefix or "").absolute())
 except OnemaskError as error:
     raise WorkflowError(f"onemask: {error}")
 

@@ -4,8 +4,8 @@
 set -euo pipefail
 
 command -v scancel >/dev/null || exit 0
-logs=$(grep -lE "^ *Command: .*[/ ]$1\.yaml( |$)" .snakemake/log/*.snakemake.log 2>/dev/null || true)
-runs=$(xargs -rd '\n' grep -ohP 'SLURM run ID: \K\S+' <<<"$logs" | paste -sd, || true)
+runs=$(grep -lZE "^ *Command: .*[/ ]$1\.yaml( |$)" .snakemake/log/*.snakemake.log 2>/dev/null |
+  xargs -0r grep -ohP 'SLURM run ID: \K\S+' | paste -sd,) || true
 [ -n "$runs" ] || exit 0
 scancel --name="$runs"
 while true; do

@@ -16,6 +16,13 @@ def check_interpreter(path: str) -> None:
         raise OnemaskError("a path to Python without blanks, quotes and other signs of the shell", path, advice)
 
 
+def check_easyeditor(environments: Path) -> None:
+    """Raises OnemaskError where Snakemake cannot run easyeditor.post-deploy.sh, whose path it gives to a shell without quotes."""
+    if TWO_WORDS.search(str(environments)):
+        advice = "Add --conda-prefix with a folder whose path has none."
+        raise OnemaskError("a path to EasyEdit's conda environment without blanks and quotes", str(environments), advice)
+
+
 def check_pins(environments: Path) -> None:
     """Raises OnemaskError where an environment has a pin file: with one, Snakemake leaves out what pip would install."""
     if pins := sorted(path.name for path in environments.glob("*.pin.txt")):
