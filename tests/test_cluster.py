@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
+import os
 import re
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from conftest import ROOT
 from onemask.cluster import jobs
 from onemask.cluster.jobs import check_active_jobs
 
@@ -171,3 +174,43 @@ def test_questions_become_rarer_until_a_job_ends(commands):
 def test_without_jobs_slurm_is_not_asked(commands, tmp_path):
     commands(squeue=f"echo > {tmp_path / 'asked'}")
     assert ask(Executor(), []) == [] and not (tmp_path / "asked").exists()
+
+
+RUNS = {"demo": "1111-aa", "paper": "2222-bb", "my_paper": "3333-cc"}
+
+
+def cancelled(folder: Path, run: str, squeue: str) -> tuple[int, str]:
+    """Exit status of cancel.sh for a run, in a folder with logs of RUNS and of one without SLURM, and what it told scancel."""
+    logs = folder / ".snakemake" / "log"
+    logs.mkdir(parents=True)
+    for name, number in RUNS.items():
+        said = f"  Command: .venv/bin/snakemake --profile slurm --configfile config/{name}.yaml\nSLURM run ID: {number}\n"
+        (logs / f"{name}.snakemake.log").write_text(said)
+    (logs / "local.snakemake.log").write_text("  Command: snakemake --configfile config/local.yaml\n")
+    for name, script in {"scancel": 'echo "$@" > told', "squeue": squeue}.items():
+        (folder / "bin").mkdir(exist_ok=True)
+        (folder / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / "bin" / name).chmod(0o755)
+    path = f"{folder / 'bin'}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [ROOT / "profiles/slurm/cancel.sh", run], cwd=folder, env=os.environ | {"PATH": path}, capture_output=True
+    )
+    told = folder / "told"
+    return done.returncode, told.read_text() if told.exists() else ""
+
+
+@pytest.mark.parametrize(
+    ("run", "told"), [("paper", "--name=2222-bb\n"), ("demo", "--name=1111-aa\n"), ("local", ""), ("none", "")]
+)
+def test_what_a_run_left_is_cancelled_by_its_name_and_waited_for(tmp_path, run, told):
+    squeue = "[ -e asked ] || echo '7 COMPLETING'; touch asked"
+    assert cancelled(tmp_path, run, squeue) == (0, told)
+    assert (tmp_path / "asked").exists() == bool(told)
+
+
+def test_a_queue_that_cannot_be_asked_stops_before_anything_is_unlocked(tmp_path):
+    assert cancelled(tmp_path, "paper", "exit 1") == (1, "--name=2222-bb\n")
+    steps = subprocess.run(
+        ["make", "-n", "unlock", "RUN=paper"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    assert steps[-2:] == ["profiles/slurm/cancel.sh paper", ".venv/bin/snakemake --unlock --configfile config/paper.yaml"]

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from conftest import ROOT
-from onemask.config.place import check_interpreter, check_pins
+from onemask.config.place import check_easyeditor, check_interpreter, check_pins
 from onemask.io.errors import OnemaskError
 
 PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
@@ -28,6 +28,28 @@ def test_a_path_that_a_shell_splits_or_reads_is_refused(folder):
 @pytest.mark.parametrize("folder", ["/work/onemask-1.0", "/home/jörg/onemask", "/a+b,c=d@e:f_g%h~i"])
 def test_other_paths_are_taken(folder):
     check_interpreter(f"{folder}/.venv/bin/python")
+
+
+def test_easyedits_environment_wants_a_path_without_blanks_too():
+    check_easyeditor(Path("/work/onemask"))
+    with pytest.raises(OnemaskError, match="found /work/one mask. Add --conda-prefix"):
+        check_easyeditor(Path("/work/one mask"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("conda"), reason="no conda")
+def test_only_easyedits_environment_is_refused_where_conda_makes_it_in_a_path_with_a_blank(clone):
+    (clone / "config").unlink()
+    shutil.copytree(ROOT / "config", clone / "config")
+    configuration = clone / "config" / "test.yaml"
+    text = configuration.read_text(encoding="utf-8")
+    ours = dry_run(clone, "--sdm", "conda", "--cores", "1")
+    changed = text[: text.index("studies:")].replace("compare: [emmet, alphaedit, ft-l]", "editor: easyeditor")
+    configuration.write_text(changed, encoding="utf-8")
+    theirs = dry_run(clone, "--sdm", "conda", "--cores", "1")
+    assert "Add --conda-prefix" not in ours.stdout + ours.stderr
+    assert theirs.returncode == 1 and "one mask. Add --conda-prefix" in theirs.stdout + theirs.stderr
+    assert dry_run(clone, "--sdm", "conda", "--conda-prefix", "/tmp/envs", "--cores", "1").returncode == ours.returncode
 
 
 @pytest.fixture

@@ -217,10 +217,12 @@ def test_after_a_killed_head_its_jobs_are_cancelled_and_the_folder_is_unlocked(s
     snakemake(submitted, TEMPLATES, "--profile", "slurm")
 
 
-def test_many_small_jobs_go_as_one(submitted):
+def test_many_small_jobs_go_as_one_which_asks_for_one_gpu(submitted):
     edits = [f"{METHOD}/edits/train/{chunk}.parquet" for chunk in (0, 1)]
     before = [(submitted / path).read_bytes() for path in edits]
-    groups = ("--groups", "edit_facts=edits", "--group-components", "edits=2")
+    (groups,) = re.findall(r"`(--groups edit_facts.*?)`", (ROOT / "docs/cluster.md").read_text(encoding="utf-8"))
+    groups = groups.replace("edits=10", "edits=2").split()
     run = snakemake(submitted, *edits, "--force", "--profile", "slurm", *groups)
-    assert len(re.findall("has been submitted with SLURM jobid", run.stdout + run.stderr)) == 1
+    (job,) = re.findall(r"has been submitted with SLURM jobid (\d+)", run.stdout + run.stderr)
+    assert asked_for(job)["TresPerJob"] == "gres:gpu:1"
     assert [(submitted / path).read_bytes() for path in edits] == before
