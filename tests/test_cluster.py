@@ -130,6 +130,24 @@ def test_a_job_that_nothing_knows_is_waited_for_some_minutes_and_no_longer(comma
         assert re.search(rf"expected squeue or sacct to know SLURM job {lost}.*found neither", executor.ended[lost])
 
 
+class Group(tuple):
+    """Jobs of Snakemake that one SLURM job works at."""
+
+    def is_group(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("second", "ended"), [("there", "success"), ("missing", "onemask: expected squeue")])
+def test_a_forgotten_group_has_ended_well_if_all_its_jobs_have(commands, later, tmp_path, second, ended):
+    commands(squeue="exit 0")
+    (tmp_path / "there").write_text("")
+    executor, info = Executor(), submitted("7")
+    info.job = Group(Job([tmp_path / name], set()) for name in ("there", second))
+    ask(executor, [info])
+    later(jobs.PATIENCE + 1)
+    assert ask(executor, [info]) == [] and executor.ended["7"].startswith(ended)
+
+
 def test_while_slurm_does_not_answer_nothing_is_concluded(commands, later, caplog):
     executor, active = Executor(), [submitted("7")]
     commands(squeue="exit 0", sacct=NO_ACCOUNTING)
