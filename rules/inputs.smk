@@ -7,7 +7,7 @@ def fact_sources(wildcards):
         return {}
     if RUN.facts.dataset == "counterfact":
         return {"records": "<assets>/counterfact.json"}
-    return {name: str(ROOT / "config" / "datasets" / "embedded" / f"{name}.csv") for name in ("facts", "relations")}
+    return {name: from_here("config", "datasets", "embedded", f"{name}.csv") for name in ("facts", "relations")}
 
 
 def moments(wildcards):

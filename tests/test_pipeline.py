@@ -233,6 +233,16 @@ def test_a_figure_by_its_number_asks_for_what_it_needs_only(project):
     }
 
 
+def test_a_finished_run_that_is_moved_stays_finished(project, tmp_path):
+    moved = tmp_path / "elsewhere"
+    project.rename(moved)
+    try:
+        said = snakemake(moved, "-n").stdout
+    finally:
+        moved.rename(project)
+    assert "Nothing to be done" in said
+
+
 def test_nothing_is_left_to_do(project):
     assert rules_to_run(project) == set()
 
