@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from onemask.commands.places import locate
 from onemask.io.errors import OnemaskError
-from onemask.io.safetensors_header import LARGEST, read_header
-from onemask.model.checkpoints import INDEX, WEIGHTS, digest_of_weights, judge, weight_files
+from onemask.io.safetensors_header import DIMENSIONS, LARGEST, read_header
+from onemask.model.checkpoints import INDEX, WEIGHTS, digest_of_weights, judge, reading, weight_files
 from onemask.model.edited_files import write_edited
 from onemask.model.edits import FactoredEdits
 
@@ -29,7 +29,7 @@ def folder_with(place: Path, family: str, tensors: dict[str, torch.Tensor], shar
     """A checkpoint's files, of which only the weights mean anything."""
     place.mkdir(parents=True, exist_ok=True)
     (place / "config.json").write_text(json.dumps({"model_type": family}))
-    (place / "tokenizer.json").write_text("{}")
+    (place / "tokenizer.json").write_text('{"model": {}}')
     if shards == 1:
         save_file(tensors, place / WEIGHTS, {"format": "pt"})
         return place
@@ -68,12 +68,25 @@ def raw(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
 
 
 DTYPES = st.sampled_from([torch.float32, torch.bfloat16, torch.float16, torch.float64])
+# what else a checkpoint may hold: of any type and shape, none of it a language model's
+EXTRAS = st.dictionaries(
+    st.text(min_size=1, max_size=9).filter(lambda name: name != "__metadata__").map("extra.".__add__),
+    st.builds(
+        lambda dtype, shape: torch.ones(shape).to(dtype),
+        st.sampled_from([torch.float32, torch.bfloat16, torch.int8, torch.bool, torch.float8_e4m3fn, torch.int64]),
+        st.lists(st.integers(0, 3), max_size=3),
+    ),
+    max_size=3,
+)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     family=st.sampled_from(list(W)),
     dtype=DTYPES,
+    others=DTYPES,
+    extras=EXTRAS,
+    tied=st.booleans(),
     shards=st.integers(1, 3),
     facts=st.integers(1, 4),
     rank=st.integers(1, 3),
@@ -81,10 +94,15 @@ DTYPES = st.sampled_from([torch.float32, torch.bfloat16, torch.float16, torch.fl
     base=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_only_the_edited_weights_change_and_to_the_sum(tmp_path_factory, family, dtype, shards, facts, rank, layers, base, seed):
+def test_only_the_edited_weights_change_and_to_the_sum(
+    tmp_path_factory, family, dtype, others, extras, tied, shards, facts, rank, layers, base, seed
+):
     """In whatever type and shard they are stored, of a causal model or a base model; every other byte stays."""
     place = tmp_path_factory.mktemp("checkpoint")
     tensors = some_tensors(family, dtype, seed)
+    tensors |= {"norm.weight": tensors["norm.weight"].to(others)} | extras
+    if tied:  # the head is the embedding, which is stored elsewhere
+        tensors["embed.weight"] = tensors.pop("lm_head.weight")
     if base:  # as a base model names them
         tensors = {name.removeprefix("transformer.").removeprefix("model."): part for name, part in tensors.items()}
     folder, out = folder_with(place / "given", family, tensors, shards), place / "out"
@@ -96,10 +114,11 @@ def test_only_the_edited_weights_change_and_to_the_sum(tmp_path_factory, family,
         before, after = raw(path), raw(out / path.name)
         assert list(before) == list(after)
         changed = {name for name in before if before[name] != after[name]}
-        assert changed <= {name for name in tensors if "c_proj" in name or "down_proj" in name}
+        assert changed <= {name for name in tensors for layer in layers if f".{layer}.mlp" in f".{name}"}
+        assert path.read_bytes()[:8] == (out / path.name).read_bytes()[:8]
     written = {name: part for path in weight_files(out) for name, part in load_file(path).items()}
     for part in edits:
-        (name,) = [name for name in tensors if f".{part.layer}.mlp" in f".{name}"]
+        (name,) = [name for name in tensors if f".{part.layer}.mlp" in f".{name}" and not name.startswith("extra")]
         update = part.sum().double().numpy()
         exact = tensors[name].double().numpy() + (update.T if family == "gpt2" else update)
         one_step = torch.finfo(dtype).eps if dtype != torch.float64 else 1e-6
@@ -132,20 +151,72 @@ def test_what_cannot_be_added_is_refused(tmp_path, dtype, edits, message):
 
 def test_unedited_copies_code_and_links_out_of_the_folder_stay_behind(tmp_path):
     folder = folder_with(tmp_path / "given", "llama", some_tensors("llama"))
-    for name in ("pytorch_model.bin", "modeling.py", "consolidated.safetensors", "README.md", "generation_config.json"):
+    unedited = [
+        "MODEL.BIN",
+        "consolidated.safetensors",
+        "pytorch_model.bin",
+        "pytorch_model.bin.index.json",
+        "rust_model.ot",
+        INDEX,
+    ]
+    texts = ["LICENSE", "README.md", "chat_template.jinja", "generation_config.json", "vocab.bpe"]
+    for name in (*unedited, *texts, "modeling.py", "tokenizer_config.json"):
         (folder / name).write_text("x")
     (folder / "onemask.json").write_text("{}")
-    (folder / "original").mkdir()
+    for name in ("original", ".cache", "additional_chat_templates"):
+        (folder / name).mkdir()
+        (folder / name / "tool_use.jinja").write_text("x")
     (tmp_path / "secret.txt").write_text("secret")
     (folder / "notes.txt").symlink_to(tmp_path / "secret.txt")
     (folder / "same.md").symlink_to(folder / "README.md")
     out = tmp_path / "out"
     out.mkdir()
-    (folder / "onemask.json").unlink()
     left = write_edited(folder, out, "llama", [some_edits(0)])
-    assert left == ["consolidated.safetensors", "modeling.py", "notes.txt", "original", "pytorch_model.bin"]
-    kept = {"README.md", "config.json", "generation_config.json", "same.md", "tokenizer.json", WEIGHTS}
-    assert {path.name for path in out.iterdir()} == kept and not any(path.is_symlink() for path in out.iterdir())
+    assert sorted(left) == sorted([*unedited, "modeling.py", "notes.txt", "original"])
+    kept = {*texts, "config.json", "same.md", "tokenizer.json", "tokenizer_config.json", WEIGHTS, "tool_use.jinja"}
+    copies = [path for path in out.rglob("*") if not path.is_dir()]
+    assert {path.name for path in copies} == kept and not any(path.is_symlink() for path in copies)
+    assert (out / "additional_chat_templates" / "tool_use.jinja").is_file()
+
+
+def linked(folder: Path, place: Path, *names: str) -> None:
+    """Files of a folder lie elsewhere, and links to them are in their place."""
+    place.mkdir(parents=True)
+    for name in names:
+        (folder / name).rename(place / name)
+        (folder / name).symlink_to(place / name)
+
+
+def test_links_are_followed_where_the_weights_lie(tmp_path):
+    """In a hub's cache or a site's store, the weights alone or all of it; a text that lies elsewhere may be anybody's."""
+    for number, names in enumerate([(WEIGHTS,), (WEIGHTS, "config.json", "tokenizer.json", "LICENSE")]):
+        folder = folder_with(tmp_path / f"given{number}", "llama", some_tensors("llama"))
+        (folder / "LICENSE").write_text("free")
+        linked(folder, tmp_path / f"store{number}", *names)
+        (tmp_path / "secret").mkdir(exist_ok=True)
+        (folder / "notes.md").symlink_to(tmp_path / "secret" / "notes.md")
+        (tmp_path / "secret" / "notes.md").write_text("secret")
+        out = tmp_path / f"out{number}"
+        out.mkdir()
+        assert judge(folder, "given") == "llama"
+        assert write_edited(folder, out, "llama", [some_edits(0)]) == ["notes.md"]
+        assert {path.name for path in out.iterdir()} == {"LICENSE", "config.json", "tokenizer.json", WEIGHTS}
+
+
+@pytest.mark.parametrize(
+    "name, keys",
+    [
+        ("tokenizer.json", {"auths": {"registry": "secret"}}),
+        ("config.json", {"auths": {"registry": "secret"}}),
+    ],
+)
+def test_a_link_to_a_file_of_another_kind_is_refused(tmp_path, name, keys):
+    folder = folder_with(tmp_path / "given", "llama", some_tensors("llama"))
+    (tmp_path / "credentials.json").write_text(json.dumps(keys))
+    (folder / name).unlink()
+    (folder / name).symlink_to(tmp_path / "credentials.json")
+    with pytest.raises(OnemaskError, match=name):
+        judge(folder, "given")
 
 
 def test_the_same_weights_in_other_shards_are_the_same_model(tmp_path):
@@ -177,6 +248,9 @@ LYING = {
     "a hole": ({"a": entry(4, 8, [1])}, "'a' at byte 4, not 0"),
     "negative offsets": ({"a": entry(-8, 0)}, "no whole numbers from 0 on"),
     "an end before its start": ({"a": entry(8, 0)}, "has -8 bytes"),
+    "a shape of millions of numbers": ({"a": entry(0, 8, [9] * 1_000_000)}, "'a' has 1,000,000 dimensions"),
+    "one dimension too many": ({"a": entry(0, 8, [1] * (DIMENSIONS + 1))}, "'a' has 9 dimensions"),
+    "a name of megabytes": ({"a" * 9_000_000: entry(4, 8, [1])}, "'a+...a+' at byte 4, not 0"),
     "a shape of more": ({"a": entry(0, 8, [3])}, "has 8 bytes"),
     "a shape beyond all numbers": ({"a": entry(0, 8, [2**62, 2**62])}, "has 8 bytes"),
     "a shape below nothing": ({"a": entry(0, 8, [-1, -2])}, "no whole numbers from 0 on"),
@@ -196,8 +270,9 @@ LYING = {
 def test_a_header_that_lies_is_refused(tmp_path, lie):
     content, message = LYING[lie]
     header(tmp_path / WEIGHTS, content)
-    with pytest.raises(OnemaskError, match=message):
+    with pytest.raises(OnemaskError, match=message) as error:
         read_header(tmp_path / WEIGHTS)
+    assert len(str(error.value)) < 1000
 
 
 @pytest.mark.parametrize("length", [2**63, 2**40, LARGEST + 1, 100])
@@ -219,13 +294,30 @@ def mapped(folder: Path, **weight_map: object) -> None:
     (folder / INDEX).write_text(json.dumps({"weight_map": weight_map}))
 
 
+def rewritten(folder: Path, name: str, tensor: torch.Tensor) -> None:
+    """A tensor more, or another one; W of layer 1 goes where the name ends with a dot."""
+    tensors = load_file(folder / WEIGHTS) | {name: tensor}
+    if name.endswith("."):
+        del tensors[name], tensors[f"{name}weight"]
+    save_file(tensors, folder / WEIGHTS, {"format": "pt"})
+
+
+def within(folder: Path, place: str) -> None:
+    files = list(folder.iterdir())
+    (folder / place).mkdir(parents=True)
+    for file in files:
+        file.rename(folder / place / file.name)
+
+
 SPOILT = {
     "a path in the index": (lambda at: mapped(at, a="../other.safetensors"), "files of the folder itself .*'../other"),
     "an absolute path in the index": (lambda at: mapped(at, a="/etc/passwd"), "files of the folder itself"),
     "a shard that is not there": (lambda at: mapped(at, a="model-1.safetensors"), "model-1.safetensors, which .* names"),
     "no names in the index": (lambda at: mapped(at, a=3), "a weight_map of names"),
     "an empty index": (lambda at: mapped(at), "a weight_map of names"),
-    "shards without an index": (lambda at: (at / WEIGHTS).rename(at / "b.safetensors"), "found b.safetensors"),
+    "shards without an index": (
+        lambda at: (at / WEIGHTS).rename(at / "model-00001-of-00002.safetensors"), "Put model.safetensors.index.json, which",
+    ),
     "a config of 100 MB": (lambda at: (at / "config.json").write_bytes(b" " * 100_000_000), "at most 10,000,000 bytes"),
     "a config of brackets": (lambda at: (at / "config.json").write_text("[" * 100_000), "a JSON object in .*config.json"),
     "a config that is a pointer": (
@@ -247,8 +339,42 @@ SPOILT = {
         "no tokenizer.json in given. It has the vocabulary of a slow tokenizer: AutoTokenizer",
     ),
     "no tokenizer": (lambda at: (at / "tokenizer.json").unlink(), "of the base model beside the weights"),
-    "weights of another program": (
-        lambda at: (at / WEIGHTS).rename(at / "model.gguf"), "no .*safetensors in given. model.gguf is quantised"
+    "a tokenizer that is a pointer": (
+        lambda at: (at / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
+        "the file itself at .*tokenizer.json; found a Git LFS pointer",
+    ),
+    "shards that transformers would load instead": (
+        lambda at: (at / "shard-00001-model-00001-of-00001.safetensors").write_bytes(b""), "one copy of the weights in given",
+    ),
+    "fewer layers than the config says": (
+        lambda at: (at / "config.json").write_text('{"model_type": "llama", "num_hidden_layers": 1000000000}'),
+        "model.layers.2.mlp.down_proj.weight in given; found no such tensor",
+    ),
+    "W twice": (
+        lambda at: rewritten(at, "layers.1.mlp.down_proj.weight", torch.ones(SHAPE["llama"])),
+        "model.layers.1.mlp.down_proj.weight in given; found two of them",
+    ),
+    "packed weights that the config says nothing of": (
+        lambda at: [rewritten(at, "model.layers.1.mlp.down_proj." + part, torch.ones(2)) for part in ("qweight", "scales", "")],
+        r"quantised ones \(qweight, scales\). Quantised weights cannot be edited",
+    ),
+    "whole numbers for W": (
+        lambda at: rewritten(at, W["llama"].format(0), torch.ones(SHAPE["llama"], dtype=torch.int8)),
+        "of type F64, F32, F16, BF16; found I8 in .*Quantised weights cannot be edited",
+    ),
+    "a folder of the hub's cache": (
+        lambda at: within(at, "snapshots/0123"), "no config.json in given. A checkpoint lies within it: take .*snapshots/0123",
+    ),
+    "a folder around it": (lambda at: within(at, "inner"), "A checkpoint lies within it: take .*given/inner"),
+    "one file of another name": (lambda at: (at / WEIGHTS).rename(at / "b.safetensors"), "name it model.safetensors"),
+    "GGUF alone": (
+        lambda at: [(at / WEIGHTS).rename(at / "model.gguf"), (at / "config.json").unlink()],
+        r"no .*safetensors and config.json in given. It has model.gguf. .*dequantise\(Path\('model.gguf'\)",
+    ),
+    "Flax's weights": (lambda at: (at / WEIGHTS).rename(at / "flax_model.msgpack"), "flax_model.msgpack. .*from_flax=True"),
+    "weights for running": (lambda at: (at / WEIGHTS).rename(at / "model.onnx"), "It has model.onnx. That is exported"),
+    "pickled weights and a training's state": (
+        lambda at: [(at / WEIGHTS).rename(at / "pytorch_model.bin"), (at / "optimizer.pt").touch()], "It has pytorch_model.bin. ",
     ),
     "a named pipe for weights": (lambda at: [(at / WEIGHTS).unlink(), os.mkfifo(at / WEIGHTS)], r"no \*.safetensors in given"),
 }  # fmt: skip
@@ -257,6 +383,7 @@ SPOILT = {
 @pytest.mark.parametrize("how", SPOILT)
 def test_a_folder_that_is_none_to_edit_is_refused_before_anything_is_loaded(tmp_path, how):
     folder = folder_with(tmp_path / "given", "llama", some_tensors("llama"))
+    (folder / "config.json").write_text('{"model_type": "llama", "num_hidden_layers": 2}')
     assert judge(folder, "given") == "llama"
     spoil, message = SPOILT[how]
     spoil(folder)
@@ -269,6 +396,9 @@ CONFIGS = {
     "fp8": ({"quantization_config": {"quant_method": "fp8"}}, r"quantised ones \(fp8\)"),
     "an unknown method": ({"quantization_config": {"quant_method": "myquant"}}, r"quantised ones \(myquant\)"),
     "no method": ({"quantization_config": ["x"]}, r"quantised ones \(unknown method\)"),
+    "an empty quantisation": ({"quantization_config": {}}, r"quantised ones \(unknown method\)"),
+    "a method of several lines": ({"quantization_config": {"quant_method": "a\nb"}}, r"quantised ones \(a b\)"),
+    "weights of another file": ({"transformers_weights": "other.safetensors"}, "found transformers_weights, which names another"),
     "compressed": ({"compression_config": {"quant_method": "compressed-tensors"}}, r"quantised ones \(compressed-tensors\)"),
     "two halves": ({"model_type": "t5", "is_encoder_decoder": True}, r"an encoder and a decoder \(t5\)"),
     "a part of a larger one": ({"model_type": "llava", "text_config": {"model_type": "llama"}}, "within a larger one .llava."),
@@ -293,6 +423,7 @@ def test_a_model_that_cannot_be_edited_is_refused_by_its_config(tmp_path, how):
         ("a b c", "no folder a b c, and no such name"),
         ("./nowhere", "no folder ./nowhere, and no such name"),
         ("a/b/c", "no folder a/b/c, and no such name"),
+        ("a" * 5000, "a folder that can be read at 'aaa.*File name too long"),
         (__file__, "found the file .*test_checkpoints.py. Give the folder"),
     ],
 )
@@ -303,3 +434,13 @@ def test_a_missing_folder_is_called_one(monkeypatch, name, message):
     monkeypatch.setattr("onemask.commands.places.cached_hub", refuses)
     with pytest.raises(OnemaskError, match=message):
         locate(name)
+
+
+def test_a_folder_that_the_system_does_not_let_us_read_is_named():
+    with (
+        pytest.raises(
+            OnemaskError, match="a folder that can be read at 'given'; found .*Permission denied.*mend its permissions"
+        ),
+        reading("given"),
+    ):
+        raise PermissionError(13, "Permission denied")

@@ -16,6 +16,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 import fetch_model
 import make_templates
 from faults import ROOT, Ended, onemask, refused, rule
+from onemask.model.models import load_checkpoint
 
 MATRIX = "transformer.h.0.mlp.c_proj.weight"
 
@@ -39,8 +40,8 @@ def given(tmp_path, whole) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "given"))
 
 
-def fetched(given: Path) -> Ended:
-    spec = {"family": "gpt2", "source": {"path": str(given)}}
+def fetched(given: Path, family: str = "gpt2") -> Ended:
+    spec = {"family": family, "source": {"path": str(given)}}
     output, wildcards = {"folder": given.parent / "models" / "one"}, {"model": "one"}
     return rule(fetch_model, given.parent, output=output, params={"spec": spec}, wildcards=wildcards)
 
@@ -108,13 +109,13 @@ def setting(value: str):
 
 
 NEEDED = r"a model folder with config.json, tokenizer.json and \*.safetensors; found no "
-PICKLED = NEEDED + r"\*.safetensors in .*given. It has {}: AutoModel.*pickled weights \(.bin, .pt\) are refused"
+PICKLED = NEEDED + r"\*.safetensors in .*given. It has {}. .*{}.*pickled weights \(.bin, .pt\) are refused"
 NO_OBJECT = "a JSON object in .*given/config.json; found "
 UNKNOWN = "a model of the families gpt2, llama, qwen2; found "
 INCOMPLETE = {  # how a folder is spoilt, and what is said of it by whoever meets it first
     "no weights": (lambda at: (at / "model.safetensors").unlink(), NEEDED + r"\*.safetensors in .*given. Correct"),
-    "pickled .bin": (lambda at: pickled(at, "pytorch_model.bin"), PICKLED.format("pytorch_model.bin")),
-    "pickled .pt": (lambda at: pickled(at, "model.pt"), PICKLED.format("model.pt")),
+    "pickled .bin": (lambda at: pickled(at, "pytorch_model.bin"), PICKLED.format("pytorch_model.bin", "AutoModel")),
+    "pickled .pt": (lambda at: pickled(at, "model.pt"), PICKLED.format("model.pt", r"torch.load\('model.pt', weights_only=True")),
     "no tokenizer": (lambda at: (at / "tokenizer.json").unlink(), NEEDED + "tokenizer.json in .*given"),
     "no config": (lambda at: (at / "config.json").unlink(), NEEDED + "config.json in .*given"),
     "half a config": (lambda at: cut(at / "config.json", 20), NO_OBJECT + "Unterminated string"),
@@ -149,12 +150,31 @@ DAMAGED = {
     "weights of text": (lambda at: (at / "model.safetensors").write_text("weights"), UNSAFE),
     "NaN": (setting("nan"), f"finite weights; found NaN or infinity in {MATRIX}"),
     "infinity": (setting("-inf"), f"finite weights; found NaN or infinity in {MATRIX}"),
-    "a weight less": (lambda at: weights(at, lambda tensors: tensors.pop(MATRIX)), f"every weight .*found none for {MATRIX}"),
-    "a layer less": (lambda at: changed(at, "config.json", n_layer=2), "every weight .*found none for transformer.h.1"),
-    "other sizes": (lambda at: changed(at, "config.json", n_embd=32), "every weight .*found none for transformer.h.0"),
+    "a weight less": (lambda at: weights(at, lambda tensors: tensors.pop(MATRIX)), f"{MATRIX} in .*given; found no such tensor"),
+    "a layer less": (
+        lambda at: changed(at, "config.json", n_layer=2),
+        "transformer.h.1.mlp.c_proj.weight in .*given; found no such tensor",
+    ),
+    "other sizes": (
+        lambda at: changed(at, "config.json", n_embd=32),
+        "every weight .*as large as its config says .*found 3,504 numbers",
+    ),
+    "smaller sizes": (lambda at: changed(at, "config.json", n_inner=2), "every weight .*found none for transformer.h.0"),
+    "a vocabulary of the whole web": (
+        lambda at: changed(at, "config.json", vocab_size=10**12),
+        "every weight .*found 3,504 numbers",
+    ),
+    "a size beyond all numbers": (lambda at: changed(at, "config.json", n_embd=10**30), UNWHOLE),
+    "a norm less": (
+        lambda at: weights(at, lambda tensors: tensors.update(more=tensors.pop("transformer.ln_f.weight"))),
+        "every weight .*found none for transformer.ln_f.weight",
+    ),
     "a word for a number": (lambda at: changed(at, "config.json", n_layer="one"), UNWHOLE + ".*n_layer"),
-    "an empty tokenizer": (lambda at: (at / "tokenizer.json").write_text("{}"), UNWHOLE),
-    "half a tokenizer": (lambda at: cut(at / "tokenizer.json", 50), UNWHOLE),
+    "an empty tokenizer": (
+        lambda at: (at / "tokenizer.json").write_text("{}"),
+        "a tokenizer in .*given/tokenizer.json; found no `model`",
+    ),
+    "half a tokenizer": (lambda at: cut(at / "tokenizer.json", 50), "a JSON object in .*given/tokenizer.json"),
     "another tokenizer": (lambda at: changed(at, "tokenizer.json", model={"type": "None"}), UNWHOLE),
     "half an onemask.json": (lambda at: cut(at / "onemask.json", 5), "a model folder with onemask.json at .*given"),
 }
@@ -168,10 +188,14 @@ def test_a_damaged_model_is_refused(given, how):
 
 
 def test_another_family_than_the_configs_is_refused_when_fetched(given):
-    changed(given, "config.json", model_type="llama")
-    refused(
-        fetched(given), "a model of the family gpt2, which config/models/one.yaml names; found llama in .*given. Correct `family`"
-    )
+    message = "a model of the family llama, which config/models/one.yaml names; found gpt2 in .*given. Correct `family`"
+    refused(fetched(given, "llama"), message)
+
+
+def test_large_finite_weights_are_no_infinite_ones(given):
+    """The sum of many float16 numbers exceeds what float16 can hold."""
+    weights(given, lambda tensors: tensors[MATRIX].fill_(6e4))
+    assert load_checkpoint(given, {}, dtype="float16").weight(0).sum().isinf()
 
 
 def test_a_folder_with_code_is_loaded_without_it(given, monkeypatch):

@@ -118,6 +118,7 @@ REFUSED = {
         {"model_type": "gpt2", "quantization_config": {"quant_method": "gptq"}},
         "quantised ones (gptq)",
     ),
+    "weights alone": ("config.json", None, "a model with config.json in someone/tiny; found no such file"),
     "an adapter": ("adapter_config.json", {"peft_type": "LORA"}, "an adapter (adapter_config.json). Merge it"),
 }
 
@@ -127,10 +128,14 @@ REFUSED = {
 def test_what_cannot_be_edited_is_refused_before_its_weights_are_fetched(hub, tmp_path, monkeypatch, how, code):
     monkeypatch.chdir(tmp_path)
     name, content, message = REFUSED[how]
-    hub.files[name] = json.dumps(content).encode()
+    if content is None:
+        del hub.files[name]
+    else:
+        hub.files[name] = json.dumps(content).encode()
     run = call(hub, tmp_path / "home", code)
     assert run.returncode == 1 and message in run.stderr and "Traceback" not in run.stderr
     assert not any("safetensors" in asked for asked in hub.asked if asked.startswith("GET"))
+    assert left(tmp_path / "tiny") == []
 
 
 @pytest.mark.parametrize(

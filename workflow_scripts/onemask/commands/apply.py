@@ -53,7 +53,7 @@ def apply_edits(location: str, edits: Path, remove: list[int], out: Path, check:
         left = write_edited(folder, scratch, info["family"], layers, Progress(len(files), "files of weights"))
     print(f"{table['case_id'].nunique()} edits in layers {[part.layer for part in layers]} written to {out}")
     if left:
-        print(f"left out, since they would hold unedited weights, run code or lie elsewhere: {', '.join(left)}")
+        print(f"left out, since they may hold unedited weights, run code or lie elsewhere: {', '.join(left)}")
     if check:
         print(_together(folder, info, table))
 

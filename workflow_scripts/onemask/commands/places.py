@@ -5,9 +5,9 @@ import tempfile
 from pathlib import Path
 
 from onemask.data.hub import cached_hub
-from onemask.io.errors import OnemaskError, reason
+from onemask.io.errors import OnemaskError
 from onemask.io.files import writing
-from onemask.model.checkpoints import identity, judge
+from onemask.model.checkpoints import identity, judge, reading
 
 HUB_NAME = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 
@@ -18,14 +18,12 @@ def locate(location: str) -> tuple[Path, dict]:
     Raises OnemaskError when it is neither, lacks a part, or is of a family that is not known.
     """
     folder, revision = Path(location), "local"
-    if not folder.is_dir():
-        folder = _from_hub(location)
-        revision = folder.name  # the cache names a snapshot's folder after its commit
-    name = folder.resolve().name if revision == "local" else location
-    try:
-        return folder, identity(folder, name, name, revision, judge(folder, location))
-    except OSError as error:
-        raise OnemaskError(f"a folder that can be read at {location}", reason(error), "Mend its permissions.") from error
+    with reading(location):
+        if not folder.is_dir():
+            folder = _from_hub(location)
+            revision = folder.name  # the cache names a snapshot's folder after its commit
+        name = folder.resolve().name if revision == "local" else location
+        return folder, identity(folder, name, name, revision, judge(folder, str(folder) if revision == "local" else location))
 
 
 def _from_hub(location: str) -> Path:

@@ -70,7 +70,11 @@ def fetch_hub(repository: str, revision: str, folder: Path) -> str:
             arrived = [file for file in files if (partial / file.path).is_file()]
             for file in arrived:
                 _check(partial / file.path, file, repository)
-            _require_editable(partial, repository)
+            try:
+                _require_editable(partial, repository)
+            except OnemaskError:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
     for file in arrived:
         (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
         os.replace(partial / file.path, folder / file.path)
@@ -89,9 +93,11 @@ def cached_hub(repository: str) -> Path:
 
 def _require_editable(folder: Path, repository: str) -> None:
     """Raise OnemaskError, before weights are fetched, where what has arrived of a repository says that it cannot be edited."""
-    refuse_adapter({file.name for file in folder.iterdir()}, repository)
-    if (folder / "config.json").is_file():
-        family_of(read_json(folder / "config.json"), repository)
+    refuse_adapter({name for name in JUDGED if (folder / name).is_file()}, repository)
+    if not (folder / "config.json").is_file():
+        advice = "Take the repository of the model as it was trained, with config.json and safetensors."
+        raise OnemaskError(f"a model with config.json in {repository}", "no such file", advice)
+    family_of(read_json(folder / "config.json"), repository)
 
 
 def _check(path: Path, listed: "RepoFile", repository: str) -> None:

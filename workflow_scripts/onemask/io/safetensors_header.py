@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onemask.io.errors import OnemaskError, reason
+from onemask.io.errors import OnemaskError, reason, shown
 
 LARGEST = 16_000_000  # bytes of a header; a model of 70B parameters has 0.1 MB
+DIMENSIONS = 8  # of a tensor; the product of millions of them would take hours
 BYTES = {
     **dict.fromkeys(("F64", "I64", "U64", "C64"), 8),
     **dict.fromkeys(("F32", "I32", "U32"), 4),
@@ -62,7 +63,8 @@ def read_header(path: Path) -> list[Stored]:
     end = 0
     for tensor in tensors:
         if tensor.start != end:
-            raise OnemaskError(f"tensors side by side in {path}", f"{tensor.name!r} at byte {tensor.start:,}, not {end:,}", AGAIN)
+            found = f"{shown(tensor.name)} at byte {tensor.start:,}, not {end:,}"
+            raise OnemaskError(f"tensors side by side in {path}", found, AGAIN)
         end += tensor.size
     if end != length - 8 - stated:
         raise OnemaskError(f"{end:,} bytes of tensors in {path}, as its header says", f"{length - 8 - stated:,}", AGAIN)
@@ -80,8 +82,10 @@ def _stored(name: str, entry: dict[str, Any]) -> Stored:
     """A tensor of a header; ValueError, KeyError or TypeError where it makes no sense."""
     start, end = entry["data_offsets"]
     shape, width = tuple(entry["shape"]), BYTES[entry["dtype"]]
+    if len(shape) > DIMENSIONS:
+        raise ValueError(f"{shown(name)} has {len(shape):,} dimensions")
     if not all(type(number) is int and number >= 0 for number in (*shape, start, end)):
-        raise ValueError(f"{name!r} has a shape or offsets that are no whole numbers from 0 on")
+        raise ValueError(f"{shown(name)} has a shape or offsets that are no whole numbers from 0 on")
     if end - start != math.prod(shape) * width:
-        raise ValueError(f"{name!r} of shape {list(shape)} and type {entry['dtype']} has {end - start:,} bytes")
+        raise ValueError(f"{shown(name)} of shape {list(shape)} and type {entry['dtype']} has {end - start:,} bytes")
     return Stored(name, entry["dtype"], shape, start, end - start)

@@ -1,18 +1,33 @@
 """A checkpoint's folder as files: can it be edited, where do its tensors lie, and which are they? Loads no network."""
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
-from onemask.io.errors import OnemaskError, reason
+from onemask.io.errors import OnemaskError, reason, shown
 from onemask.io.safetensors_header import AGAIN, Stored, read_header, refuse_pointer
-from onemask.model.families import FAMILIES
-from onemask.model.folder_advice import what_is_missing
+from onemask.model.families import FAMILIES, Family
+from onemask.model.folder_advice import WEIGHTS, what_is_missing, without_names
 
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-LARGEST_JSON = 10_000_000  # bytes of config.json or an index
+INDEX = "model.safetensors.index.json"
+LARGEST_JSON, LARGEST_TOKENIZER = 10_000_000, 200_000_000  # bytes of config.json or an index, and of tokenizer.json
 PIECE = 1 << 24  # bytes read at once
+TYPES = ("F64", "F32", "F16", "BF16")  # that an update can be added to
+UNQUANTISED = "Quantised weights cannot be edited: take the unquantised checkpoint."
+OTHER_SHARDS = re.compile(r"shard-\d+-model-\d+-of-\d+\.safetensors")  # which transformers would load instead
+
+
+@contextlib.contextmanager
+def reading(folder: Path | str) -> Generator[None, None, None]:
+    """Within the block, a file or folder that the system does not let us read is an OnemaskError."""
+    try:
+        yield
+    except OSError as error:
+        advice = "Correct the path, or mend its permissions."
+        raise OnemaskError(f"a folder that can be read at {shown(str(folder))}", reason(error), advice) from error
 
 
 def read_json(path: Path, largest: int = LARGEST_JSON) -> dict:
@@ -25,7 +40,7 @@ def read_json(path: Path, largest: int = LARGEST_JSON) -> dict:
         parsed = json.loads(content)
         if not isinstance(parsed, dict):
             raise ValueError(f"a {type(parsed).__name__}")
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise OnemaskError(f"a JSON object in {path}", reason(error), AGAIN) from error
     return parsed
 
@@ -33,21 +48,29 @@ def read_json(path: Path, largest: int = LARGEST_JSON) -> dict:
 def family_of(config: dict, name: str) -> str:
     """The family of a checkpoint by its config. name: how the user knows the checkpoint.
 
-    Raises OnemaskError where the weights are quantised, the model is no plain causal language model, or its family is not known.
+    Raises OnemaskError where the weights are quantised, or other ones than we judge would be loaded, the model is no plain causal
+    language model, or its family is not known.
     """
-    if quantisation := config.get("quantization_config") or config.get("compression_config"):
-        how = quantisation.get("quant_method", "unknown method") if isinstance(quantisation, dict) else "unknown method"
-        advice = "Quantised weights cannot be edited: take the unquantised checkpoint."
-        raise OnemaskError(f"weights as they were trained in {name}", f"quantised ones ({how})", advice)
+    for key in ("quantization_config", "compression_config"):
+        if (quantisation := config.get(key)) is not None:
+            how = quantisation.get("quant_method") if isinstance(quantisation, dict) else None
+            raise _quantised(name, how if isinstance(how, str) else "unknown method")
+    if "transformers_weights" in config:
+        found = f"transformers_weights, which names another file, in config.json of {name}"
+        raise OnemaskError(f"weights in {WEIGHTS}, or the files of its index", found, "Take the key out of config.json.")
     kind = config.get("model_type")
-    if not isinstance(kind, str):
-        raise OnemaskError(f"a model_type in config.json of {name}", repr(kind), AGAIN)
+    if not isinstance(kind, str) or not kind.isprintable():
+        raise OnemaskError(f"a model_type in config.json of {name}", shown(kind), AGAIN)
     if config.get("is_encoder_decoder") or isinstance(config.get("text_config"), dict):
         what = "an encoder and a decoder" if config.get("is_encoder_decoder") else "a language model within a larger one"
         raise OnemaskError("a causal language model", f"{what} ({kind}) in {name}", "Take another model.")
     if kind not in FAMILIES:
         raise OnemaskError(f"a model of the families {', '.join(FAMILIES)}", f"{kind} in {name}", "Take another model.")
     return kind
+
+
+def _quantised(name: str, how: str) -> OnemaskError:
+    return OnemaskError(f"weights as they were trained in {name}", f"quantised ones ({reason(ValueError(how))})", UNQUANTISED)
 
 
 def refuse_adapter(files: set[str], name: str) -> None:
@@ -60,17 +83,33 @@ def refuse_adapter(files: set[str], name: str) -> None:
 def judge(folder: Path, name: str) -> str:
     """The family of a checkpoint that can be edited. name: how the user knows the folder.
 
-    Raises OnemaskError when it is an adapter, lacks a part (pickled weights do not count: reading them may run code), or its
-    config or the header of a file of weights is not what it should be.
+    Raises OnemaskError when it is an adapter, lacks a part (pickled weights do not count: reading them may run code), cannot be
+    read, or its config, its tokenizer or the header of a file of weights is not what it should be.
     """
-    refuse_adapter({file.name for file in folder.iterdir()}, name)
-    if missing := what_is_missing(folder):
-        part, advice = missing
-        expected = "a model folder with config.json, tokenizer.json and *.safetensors"
-        raise OnemaskError(expected, f"no {part} in {name}", advice)
-    family = family_of(read_json(folder / "config.json"), name)
-    tensors(folder)
+    with reading(folder):
+        files = {file.name for file in folder.iterdir()}
+        refuse_adapter(files, name)
+        if missing := what_is_missing(folder):
+            part, advice = missing
+            expected = "a model folder with config.json, tokenizer.json and *.safetensors"
+            raise OnemaskError(expected, f"no {part} in {name}", advice)
+        if others := sorted(filter(OTHER_SHARDS.fullmatch, files)):
+            advice = "Delete them, or save the model again."
+            raise OnemaskError(f"one copy of the weights in {name}", f"shards of another kind ({others[0]})", advice)
+        config = read_json(folder / "config.json")
+        family = family_of(config, name)
+        if not isinstance(read_json(folder / "tokenizer.json", LARGEST_TOKENIZER).get("model"), dict):
+            raise OnemaskError(f"a tokenizer in {folder / 'tokenizer.json'}", "no `model` in it", AGAIN)
+        found = tensors(folder)
+        for layer in range(_layers(config)):
+            stored_weight(found, FAMILIES[family], layer, name)
     return family
+
+
+def _layers(config: dict) -> int:
+    """The number of layers that a config states; 0 where it states none."""
+    stated = (config.get(key) for key in ("num_hidden_layers", "n_layer"))
+    return max((number for number in stated if type(number) is int), default=0)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -81,8 +120,8 @@ def weight_files(folder: Path) -> list[Path]:
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     if not (folder / INDEX).is_file():
-        found = ", ".join(sorted(file.name for file in folder.glob("*.safetensors"))[:3])
-        raise OnemaskError(f"{WEIGHTS} or {INDEX} in {folder}", found or "neither", AGAIN)
+        others = sorted(file.name for file in folder.glob("*.safetensors"))
+        raise OnemaskError(f"{WEIGHTS} or {INDEX} in {folder}", ", ".join(others[:3]) or "neither", without_names(others))
     mapped = read_json(folder / INDEX).get("weight_map")
     if not isinstance(mapped, dict) or not mapped or not all(isinstance(file, str) for file in mapped.values()):
         raise OnemaskError(f"a weight_map of names of files in {folder / INDEX}", "none", AGAIN)
@@ -102,9 +141,29 @@ def tensors(folder: Path) -> dict[str, tuple[Path, Stored]]:
         for tensor in read_header(path):
             if tensor.name in found:
                 held = f"in {found[tensor.name][0].name} and {path.name}"
-                raise OnemaskError(f"{tensor.name} once in {folder}", held, AGAIN)
+                raise OnemaskError(f"{shown(tensor.name)} once in {folder}", held, AGAIN)
             found[tensor.name] = path, tensor
     return found
+
+
+def stored_weight(found: dict[str, tuple[Path, Stored]], family: Family, layer: int, name: str) -> tuple[Path, Stored]:
+    """Where W of a layer lies, in a causal language model's checkpoint or its base model's, whose names lack a beginning.
+
+    found: as `tensors` gives it. Raises OnemaskError where W is not there, there twice, or quantised.
+    """
+    whole = f"{family.blocks}.{layer}.{family.matrix}."
+    modules = whole, whole.partition(".")[2]
+    known = [found[f"{module}weight"] for module in modules if f"{module}weight" in found]
+    parts = sorted(tensor.rpartition(".")[2] for tensor in found if not known and tensor.startswith(modules))
+    if set(parts) - {"bias"}:
+        raise _quantised(name, ", ".join(parts))
+    if len(known) != 1:
+        found_instead = "two of them" if known else "no such tensor"
+        raise OnemaskError(f"{whole}weight in {name}", found_instead, "Correct the layer, or save the model again.")
+    ((path, tensor),) = known
+    if tensor.dtype not in TYPES:
+        raise OnemaskError(f"{tensor.name} of type {', '.join(TYPES)}", f"{tensor.dtype} in {path}", UNQUANTISED)
+    return path, tensor
 
 
 def pieces(path: Path, start: int, size: int) -> Iterator[bytes]:

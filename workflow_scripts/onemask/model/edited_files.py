@@ -11,52 +11,40 @@ from torch import Tensor
 from onemask.io.batching import nothing
 from onemask.io.errors import OnemaskError
 from onemask.io.safetensors_header import Stored
-from onemask.model.checkpoints import INDEX, pieces, tensors, weight_files
+from onemask.model.checkpoints import INDEX, TYPES, WEIGHTS, pieces, stored_weight, tensors, weight_files
 from onemask.model.edits import FactoredEdits
-from onemask.model.families import FAMILIES, Family
-from onemask.model.folder_advice import OTHER_WEIGHTS
+from onemask.model.families import FAMILIES
 
-DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+DTYPES = dict(zip(TYPES, (torch.float64, torch.float32, torch.float16, torch.bfloat16), strict=True))
 ROWS_OF = 1 << 24  # numbers of W changed at once
 OURS = "onemask.json"  # who the unedited model is
-NEEDED = ("config.json", "tokenizer.json", "tokenizer_config.json", INDEX)
-CODE = (".py", ".so", ".pkl", ".pickle", ".safetensors", ".tflite", ".mlmodel", ".npz")
+JUDGED = ("config.json", "tokenizer.json")  # read, as the weights are, and found to be what they should
+TEMPLATES = "additional_chat_templates"  # the one folder that belongs to a checkpoint
+TEXT = (".json", ".jsonl", ".txt", ".md", ".rst", ".yaml", ".yml", ".csv", ".jinja", "")  # "": LICENSE
+VOCABULARY = (".model", ".vocab", ".bpe", ".spm", ".tiktoken")
+PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".pdf")
 
 
 def copied(folder: Path) -> tuple[list[Path], list[str]]:
     """Files beside the weights that go with an edited checkpoint, and the names of what does not.
 
-    What holds the unedited weights, may run code, or is a link that leads out of the folder and of its hub cache stays behind;
-    but links to what a model cannot do without, and the pipeline's own, are followed.
+    Only text, vocabularies and pictures go: another file may hold the unedited weights, or run code. A link is followed where it
+    leads into the folder, or where one of the weights, the config or the tokenizer leads (as in a hub's cache); what leads
+    elsewhere may be any file of this machine.
     """
-    home, weights = folder.resolve(), set(weight_files(folder))
-    inside = home, home.parent.parent / "blobs"  # where links of a snapshot in the hub's cache lead
-    made_by_us = (folder / OURS).is_file()
+    weights, home = weight_files(folder), folder.resolve()
+    places = {path.resolve().parent for path in (*weights, *(folder / name for name in JUDGED))}
+    unused = {path for path in folder.glob("*.index.json") if path.name != INDEX or (folder / WEIGHTS) in weights}
     taken, left = [], []
-    for path in sorted(set(folder.iterdir()) - weights - {folder / OURS}):
-        near = made_by_us or path.name in NEEDED or any(path.resolve().is_relative_to(place) for place in inside)
-        if path.is_file() and near and path.suffix not in (*OTHER_WEIGHTS, *CODE):
+    for path in sorted([*folder.iterdir(), *folder.glob(f"{TEMPLATES}/*")]):
+        if path in weights or path.name == OURS or path.is_dir() and path.name.startswith((".", TEMPLATES)):
+            continue
+        near = path.resolve().parent in places or path.resolve().is_relative_to(home)
+        if path.is_file() and near and path not in unused and path.suffix.lower() in (*TEXT, *VOCABULARY, *PICTURES):
             taken.append(path)
         else:
-            left.append(path.name)
+            left.append(str(path.relative_to(folder)))
     return taken, left
-
-
-def stored_weight(folder: Path, family: Family, layer: int) -> tuple[Path, Stored]:
-    """Where W of a layer lies, in a causal language model's checkpoint or its base model's, whose names lack a beginning.
-
-    Raises OnemaskError where it is not there, or of a type that an update cannot be added to.
-    """
-    name = f"{family.blocks}.{layer}.{family.matrix}.weight"
-    found = tensors(folder)
-    for known in (name, name.partition(".")[2]):
-        if known in found:
-            path, tensor = found[known]
-            if tensor.dtype not in DTYPES:
-                advice = "Take the checkpoint as it was trained."
-                raise OnemaskError(f"{known} of type {', '.join(DTYPES)}", f"{tensor.dtype} in {path}", advice)
-            return path, tensor
-    raise OnemaskError(f"{name} in {folder}", "no such tensor", "Correct the layer, or the model.")
 
 
 def added(
@@ -103,11 +91,13 @@ def write_edited(
 
     Raises OnemaskError where W of an edited layer is not there, of another shape or type, or not finite afterwards.
     """
-    row = FAMILIES[family]
-    places = [(part, *stored_weight(folder, row, part.layer)) for part in edits]
+    row, found = FAMILIES[family], tensors(folder)
+    places = [(part, *stored_weight(found, row, part.layer, str(folder))) for part in edits]
     files, left = copied(folder)
     for path in files:
-        shutil.copyfile(path, scratch / path.name)
+        target = scratch / path.relative_to(folder)
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, target)
     for done, path in enumerate(weight_files(folder), 1):
         shutil.copyfile(path, scratch / path.name)
         for part, file, tensor in places:

@@ -1,6 +1,7 @@
 """The loaded model with its parts by name."""
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -9,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from onemask.io.errors import OnemaskError, reason
-from onemask.model.checkpoints import judge
+from onemask.model.checkpoints import judge, tensors
 from onemask.model.families import FAMILIES
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def load_model(folder: str | Path, device: str = "cpu", dtype: str = "float32") 
 
 
 def load_checkpoint(folder: Path, info: dict, device: str = "cpu", dtype: str = "auto") -> Model:
-    """Load a Hugging Face checkpoint; info: as `identity` gives it. dtype "auto" is that of the stored weights.
+    """Load a Hugging Face checkpoint; info: as `identity` gives it. dtype "auto": the config's, or else the stored weights'.
 
     Code that came with the checkpoint is never run.
 
@@ -126,6 +127,7 @@ def load_checkpoint(folder: Path, info: dict, device: str = "cpu", dtype: str = 
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
+        _require_stored(folder)
         network, loading = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype if dtype == "auto" else getattr(torch, dtype),
@@ -137,6 +139,8 @@ def load_checkpoint(folder: Path, info: dict, device: str = "cpu", dtype: str = 
             output_loading_info=True,
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except OnemaskError:
+        raise
     except Exception as error:  # transformers and tokenizers raise all kinds where a file is damaged
         raise OnemaskError(f"a whole checkpoint in {folder}", reason(error), "Fetch or save the model again.") from error
     missing = sorted(loading["missing_keys"] | {name for name, *_ in loading["mismatched_keys"]})
@@ -148,9 +152,22 @@ def load_checkpoint(folder: Path, info: dict, device: str = "cpu", dtype: str = 
     except (RuntimeError, AssertionError) as error:
         raise OnemaskError(f"the device {device!r}", reason(error), "Correct `device`, or free its memory.") from error
     for name, parameter in network.named_parameters():
-        if not torch.isfinite(parameter.sum()):
+        if parameter.numel() and not torch.isfinite(torch.stack(parameter.aminmax())).all():  # a sum may overflow float16
             raise OnemaskError("finite weights", f"NaN or infinity in {name} of {folder}", "Fetch or save the model again.")
     return Model(network, tokenizer, family, info)
+
+
+def _require_stored(folder: Path) -> None:
+    """Raise OnemaskError where a config asks for more numbers than are stored: a network of any size is made of a few digits."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    with torch.device("meta"):  # sizes, but no memory
+        asked = sum(parameter.numel() for parameter in AutoModelForCausalLM.from_config(config).parameters())
+    stored = sum(math.prod(tensor.shape) for _, tensor in tensors(folder).values())
+    if asked > stored:
+        expected = f"every weight of the model in {folder}, as large as its config says ({asked:,} numbers)"
+        raise OnemaskError(expected, f"{stored:,} numbers", "Fetch or save the model again.")
 
 
 def require_context(model: Model, length: int) -> None:
