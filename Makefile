@@ -7,7 +7,7 @@ RUN ?= demo
 CONFIG ?= config/paper.yaml
 DEVICE ?= a100-80
 
-.PHONY: help demo demo-all studies plan archive linters check test fuzz test-slurm results docs rulegraph lock envs clean
+.PHONY: help demo demo-all studies plan archive unlock linters check test fuzz test-slurm results docs rulegraph lock envs clean
 
 help:
 	@echo "make demo     install into .venv and run the main job (config/demo.yaml)"
@@ -15,6 +15,7 @@ help:
 	@echo "make studies  continue with what lies behind the mask (config/demo_studies.yaml); hours on two cores"
 	@echo "make plan     say what a run will take before it runs: CONFIG=config/paper.yaml DEVICE=a100-80"
 	@echo "make archive  pack a finished run for reviewers: RUN=demo, with edits and masks too: WITH=\"edits masks\""
+	@echo "make unlock   after a run's Snakemake was killed: cancel what it left in SLURM's queue, and unlock the folder: RUN=paper"
 	@echo "make check    linters, types and the fast tests, in minutes: before each commit"
 	@echo "make test     install into .venv and run every test"
 	@echo "make fuzz     look for texts, facts and checkpoints that break a promise: the property-based tests, at length"
@@ -35,6 +36,7 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
 # four calls, since pip checks hashes for all that a call installs or for nothing (requirements/write_lock.py)
 .venv/.installed: pyproject.toml requirements/build.txt requirements/lock.txt requirements/torch.txt
+	@PYTHONPATH=workflow_scripts $(PYTHON) -m onemask.config.place
 	$(PYTHON) -m venv .venv
 	$(PIP) --no-deps --require-hashes -r requirements/build.txt
 	$(PIP) --no-deps --no-build-isolation --use-pep517 --require-hashes -r requirements/lock.txt
@@ -63,6 +65,10 @@ plan: .venv/.installed
 
 archive: .venv/.installed
 	.venv/bin/python workflow_scripts/make_archive.py $(RUN) $(if $(WITH),--with $(WITH))
+
+unlock: .venv/.installed
+	profiles/slurm/cancel.sh $(RUN)
+	$(SNAKEMAKE) --unlock --configfile config/$(RUN).yaml
 
 # EasyEdit, to compare with: without its dependencies, and the tests go on without it where it cannot be had
 .venv/.easyeditor: .venv/.installed

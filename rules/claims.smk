@@ -73,7 +73,7 @@ rule claims:
 
 rule paper_vs_ours:
     input:
-        values=str(ROOT / "config" / "paper_values.yaml"),
+        values=from_here("config", "paper_values.yaml"),
         measures=[path for path in TABLE_FILES if path.endswith(".parquet")],
     output:
         parquet="<run>/paper_vs_ours.parquet",

@@ -1,32 +1,42 @@
 # The run, its folders, and helpers that only Snakemake needs; no rules. What follows from a run's file: onemask.config.run.
 import dataclasses
+import os
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 ROOT = Path(workflow.basedir)
 SCRIPTS = ROOT / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from onemask.cluster.jobs import check_active_jobs
 from onemask.config.captions import read_captions
 from onemask.config.load import load_run, read_claims, use_mirror
+from onemask.config.place import check_easyeditor, check_interpreter, check_pins
 from onemask.config.run import moments_file
 from onemask.data.splits import SPLITS
 from onemask.editors import module_file
 from onemask.io.codehash import code_hash
 from onemask.io.errors import OnemaskError
 from onemask.io.streams import print_anywhere
-from onemask.masking.names import MAIN, of_edits, of_share
+from onemask.masking.names import MAIN, of_edits, of_fold, of_share
 
 print_anywhere()
 
 try:
+    check_interpreter(sys.executable)
+    check_pins(ROOT / "envs")
     RUN, CLAIMS, CAPTIONS = load_run(config, ROOT), read_claims(ROOT), read_captions(ROOT)
+    if RUN.editor == "easyeditor" and DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+        check_easyeditor(Path(workflow.deployment_settings.conda_prefix or "").absolute())
 except OnemaskError as error:
     raise WorkflowError(f"onemask: {error}")
 
 use_mirror(RUN.hub)
+if slurm := sys.modules.get("snakemake_executor_plugin_slurm"):
+    slurm.Executor.check_active_jobs = check_active_jobs  # by the plugin's own, runs wait for ever
 EDITING_ENVIRONMENT = "../envs/easyeditor.yaml" if RUN.editor == "easyeditor" else "../envs/model.yaml"
 
 
@@ -39,6 +49,11 @@ pathvars:
     mask="<method>/{mask}/seed{seed}",
     main=f"<method>/{MAIN}/seed{{seed}}",
     study="<method>/studies/seed{seed}",
+
+
+def from_here(*parts):
+    """A path of the clone, seen from the working directory: moved to another place, a finished run stays finished."""
+    return os.path.relpath(ROOT.joinpath(*parts))
 
 
 def code(script, *modules):

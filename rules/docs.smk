@@ -6,8 +6,8 @@ rule rulegraph:
     output:
         svg="docs/rulegraph.svg",
     params:
-        snakefile=str(ROOT / "Snakefile"),
-        configs=[str(path) for path in workflow.configfiles],
+        snakefile=from_here("Snakefile"),
+        configs=[from_here(path) for path in workflow.configfiles],
         code=code("draw_rulegraph.py"),
     log:
         "<run>/logs/rulegraph.log",

@@ -7,7 +7,7 @@ def fact_sources(wildcards):
         return {}
     if RUN.facts.dataset == "counterfact":
         return {"records": "<assets>/counterfact.json"}
-    return {name: str(ROOT / "config" / "datasets" / "embedded" / f"{name}.csv") for name in ("facts", "relations")}
+    return {name: from_here("config", "datasets", "embedded", f"{name}.csv") for name in ("facts", "relations")}
 
 
 def moments(wildcards):
@@ -62,7 +62,7 @@ def blocking_tables(wildcards, at="<mask>"):
 
 def of_folds(path):
     """A file of every fold's mask."""
-    return [f"<method>/fold{part}/seed{{seed}}/{path}" for part in range(RUN.studies.folds)]
+    return [f"<method>/{of_fold(part)}/seed{{seed}}/{path}" for part in range(RUN.studies.folds)]
 
 
 def of_layers(path):

@@ -15,12 +15,12 @@ rule report:
         pages=PAGES,
         claims=rules.claims.output.parquet,
         config=rules.provenance.output.config,
-        stylesheet=ROOT / "rules" / "report.css",
+        stylesheet=from_here("rules", "report.css"),
     output:
         html="<run>/report.html",
         captions=expand("<run>/figures/{name}.rst", name=DRAWING),
     params:
-        snakefile=str(ROOT / "Snakefile"),
+        snakefile=from_here("Snakefile"),
         targets=lambda wildcards, input: [path for path in input if path.endswith((".html", ".png"))],
         captions={name: CAPTIONS["figures"][name] for name in DRAWING},
         code=code("make_report.py"),

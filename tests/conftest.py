@@ -123,7 +123,7 @@ def tokenizer():
     return tiny_model.make_tokenizer(tiny_model.sentences())
 
 
-@pytest.fixture(scope="session", params=VARIANTS)
+@pytest.fixture(scope="session", params=[pytest.param(name, marks=[pytest.mark.slow] * ("-" in name)) for name in VARIANTS])
 def model(request, tokenizer) -> Model:
     """A random model of each variant; tests must leave its weights as they were."""
     family, options = VARIANTS[request.param]

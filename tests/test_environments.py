@@ -2,6 +2,8 @@
 
 import ast
 import importlib.metadata
+import json
+import os
 import re
 import subprocess
 import sys
@@ -34,7 +36,7 @@ BEHIND = {
 # imported where a function begins: models.load_checkpoint behind read_mask, and the tests of measures.py
 NEVER_CALLED = {"figures.yaml": {"transformers"}, "workflow.yaml": {"scipy"}}
 READ_BY_SNAKEMAKE = [
-    SCRIPTS / "onemask" / f"{name}.py" for name in ("io/codehash", "config/load", "masking/names")
+    SCRIPTS / "onemask" / f"{name}.py" for name in ("io/codehash", "config/load", "config/place", "cluster/jobs", "masking/names")
 ]  # rules/common.smk
 # modules that a script loads by name
 BY_NAME = {
@@ -148,3 +150,30 @@ def test_an_environments_versions_go_together(name):
     done = resolve(found)
     assert done.returncode == 0, done.stderr.decode()
     assert resolve(found | {canonical(TABLE[name.removesuffix(".yaml")][0]): "0.0.1"}).returncode != 0
+
+
+def with_nothing_else(name: str, held: set[str]) -> subprocess.CompletedProcess:
+    """A process that finds the packages `held` alone, and does what the scripts of an environment do."""
+    files = {file for script in used()[name] for file in files_behind(SCRIPTS / script, *BY_NAME.get(script, []))}
+    modules = [".".join(file.relative_to(SCRIPTS).with_suffix("").parts).removesuffix(".__init__") for file in sorted(files)]
+    told = json.dumps({"environment": name.removesuffix(".yaml"), "held": sorted(held), "modules": modules})
+    command = [sys.executable, ROOT / "tests" / "nothing_else.py"]
+    return subprocess.run(
+        command, cwd=SCRIPTS, input=told, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(SCRIPTS)}
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "one"), [("figures.yaml", "tabulate"), ("model.yaml", "accelerate"), ("workflow.yaml", "pyarrow")]
+)
+def test_scripts_find_all_they_need_in_their_environment_and_miss_what_is_taken_out(name, one):
+    of_torch = {
+        canonical(package.name) for package in importlib.metadata.distributions() if OF_TORCH.match(canonical(package.name))
+    }
+    plugins = {f"snakemake-executor-plugin-{plugin}" for plugin in ("slurm", "slurm-jobstep")}  # which Snakemake lists and loads
+    held = {*packages(name), "pip", "onemask", *plugins, *(of_torch if "torch" in packages(name) else ())}
+    done = with_nothing_else(name, held)
+    assert done.returncode == 0, done.stderr
+    without = with_nothing_else(name, held - {one})
+    assert without.returncode != 0 and one in without.stderr

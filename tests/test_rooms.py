@@ -22,9 +22,10 @@ MAY_IMPORT = {
     "planning": {"io", "config", "model", "data", "editors", "masking", "measuring"},
     "archive": {"io", "config"},
     "site": {"io", "config", "editors"},
+    "cluster": set(),
     "commands": {"io", "config", "model", "data", "editors", "masking", "measuring", "summaries", "figures"},
 }
-TORCH_FREE = ("figures", "archive", "config", "site")
+TORCH_FREE = ("figures", "archive", "config", "site", "cluster")
 
 
 def imported(file: Path, library: Path) -> set[str]:

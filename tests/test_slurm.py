@@ -77,11 +77,13 @@ def asked_for(job: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def started(project: Path, target: str) -> Iterator[subprocess.Popen]:
+def started(project: Path, target: str, *arguments: str) -> Iterator[subprocess.Popen]:
     """`snakemake --profile slurm` of a target, with the inputs of an earlier run."""
     said = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     hears = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what a shell runs in the background ignores Ctrl-C
-    with subprocess.Popen(command(target, "--profile", "slurm", "--force"), cwd=project, preexec_fn=hears, **said) as run:
+    with subprocess.Popen(
+        command(target, "--profile", "slurm", "--force", *arguments), cwd=project, preexec_fn=hears, **said
+    ) as run:
         try:
             yield run
         finally:
@@ -111,15 +113,13 @@ def test_results_are_those_of_a_local_run_that_was_killed_in_every_stage(submitt
     assert unlike(submitted, project) == []
 
 
-def test_jobs_of_models_took_a_gpu_and_small_ones_were_not_submitted(submitted):
+def test_jobs_of_models_were_submitted_and_small_ones_were_not(submitted):
     logs = {path.relative_to(submitted / "results/slurm").parts[0] for path in (submitted / "results/slurm").rglob("*.log")}
     assert {"rule_edit_facts", "rule_train_mask", "rule_measure_reversal"} <= logs
     assert not logs & {"rule_prepare_facts", "rule_summarise_editing", "rule_fetch_model"}
-    log = next((submitted / "results/slurm/rule_train_mask").rglob("*.log"))
-    assert asked_for(log.stem)["TresPerJob"] == "gres:gpu:1" and asked_for(log.stem)["Partition"] == "gpu"
 
 
-def test_a_killed_job_comes_again_with_twice_the_memory_and_time(submitted):
+def test_a_job_asks_for_a_gpu_and_killed_it_comes_again_with_twice_the_memory_and_time(submitted):
     before = (submitted / TEMPLATES).read_bytes()
     with started(submitted, TEMPLATES) as run:
         (first,) = wait_for(lambda: jobs("RUNNING"), "running job")
@@ -127,6 +127,7 @@ def test_a_killed_job_comes_again_with_twice_the_memory_and_time(submitted):
         second = wait_for(lambda: [job for job in jobs("PENDING,RUNNING") if job != first], "second attempt")[0]
         said, _ = run.communicate(timeout=180)
     assert run.returncode == 0 and "Trying to restart job" in said, said
+    assert asked_for(first)["TresPerJob"] == "gres:gpu:1" and asked_for(first)["Partition"] == "gpu"
     memory = [int(asked_for(job)["MinMemoryNode"].rstrip("M")) for job in (first, second)]
     hours = [int(asked_for(job)["TimeLimit"].split(":")[0]) for job in (first, second)]
     assert memory[1] == 2 * memory[0] and hours[1] == 2 * hours[0] > 0
@@ -159,3 +160,69 @@ def test_on_a_drained_node_a_run_waits_and_slurm_says_why(submitted):
         slurm("scontrol", "update", f"nodename={node}", "state=resume")
     assert run.returncode != 0 and "has been submitted with SLURM jobid" in said
     assert asked_for(job)["JobState"] == "CANCELLED"  # nothing is left in the queue
+
+
+@pytest.fixture
+def forgetful(submitted) -> Iterator[Path]:
+    """The project on a SLURM that forgets a job two seconds after its end; runs lose patience after as many."""
+    configuration, module = Path("/etc/slurm/slurm.conf"), submitted / "workflow_scripts/onemask/cluster/jobs.py"
+    before = {path: path.read_text() for path in (configuration, module)}
+    configuration.write_text(f"{before[configuration]}MinJobAge=2\n")
+    module.write_text(before[module].replace("PATIENCE = 180", "PATIENCE = 2"))
+    assert module.read_text() != before[module]
+    slurm("scontrol", "reconfigure")
+    try:
+        yield submitted
+    finally:
+        for path, content in before.items():
+            path.write_text(content)
+        slurm("scontrol", "reconfigure")
+
+
+@pytest.mark.parametrize("ended", ["well", "not at all"])
+def test_a_job_that_slurm_has_forgotten_ends_as_its_outputs_say(forgetful, ended):
+    """Snakemake is stopped until then; a job that is cancelled before it begins leaves the old output where it is."""
+    node = slurm("hostname", "-s").strip()
+    if ended == "not at all":
+        slurm("scontrol", "update", f"nodename={node}", "state=drain", "reason=maintenance")
+    try:
+        with started(forgetful, TEMPLATES, "--retries", "0") as run:
+            (job,) = wait_for(lambda: jobs("PENDING,RUNNING"), "job")
+            time.sleep(2)  # in which Snakemake hears of its number
+            run.send_signal(signal.SIGSTOP)
+            if ended == "not at all":
+                slurm("scancel", job)
+            wait_for(lambda: job not in jobs("all"), "forgotten job", 240)
+            run.send_signal(signal.SIGCONT)
+            said, _ = run.communicate(timeout=180)
+    finally:
+        if ended == "not at all":
+            slurm("scontrol", "update", f"nodename={node}", "state=resume")
+    lost = f"expected squeue or sacct to know SLURM job {job}, or its outputs to be there; found neither"
+    assert (run.returncode, lost in said) == ((0, False) if ended == "well" else (1, True)), said
+    assert (forgetful / TEMPLATES).exists() == (ended == "well")
+
+
+def test_after_a_killed_head_its_jobs_are_cancelled_and_the_folder_is_unlocked(submitted):
+    cancel = [submitted / "profiles/slurm/cancel.sh"]
+    with started(submitted, TEMPLATES):
+        wait_for(lambda: jobs("RUNNING"), "running job")
+    refused = snakemake(submitted, TEMPLATES, "--force", check=False)
+    assert refused.returncode == 1 and "Directory cannot be locked" in refused.stdout + refused.stderr
+    subprocess.run([*cancel, "demo"], cwd=submitted, check=True)
+    assert jobs("PENDING,RUNNING,COMPLETING"), "another run's jobs were left alone"
+    subprocess.run([*cancel, "test"], cwd=submitted, check=True)
+    assert not jobs("PENDING,RUNNING,COMPLETING")
+    snakemake(submitted, "--unlock")
+    snakemake(submitted, TEMPLATES, "--profile", "slurm")
+
+
+def test_many_small_jobs_go_as_one_which_asks_for_one_gpu(submitted):
+    edits = [f"{METHOD}/edits/train/{chunk}.parquet" for chunk in (0, 1)]
+    before = [(submitted / path).read_bytes() for path in edits]
+    (groups,) = re.findall(r"`(--groups edit_facts.*?)`", (ROOT / "docs/cluster.md").read_text(encoding="utf-8"))
+    groups = groups.replace("edits=10", "edits=2").split()
+    run = snakemake(submitted, *edits, "--force", "--profile", "slurm", *groups)
+    (job,) = re.findall(r"has been submitted with SLURM jobid (\d+)", run.stdout + run.stderr)
+    assert asked_for(job)["TresPerJob"] == "gres:gpu:1"
+    assert [(submitted / path).read_bytes() for path in edits] == before

@@ -25,7 +25,7 @@ def row(path):
         "code": found["code_hash"],
         "seed": found["seed"],
         "model": model.get("name", ""),
-        "weights (sha256)": ", ".join((model.get("sha256") or {}).values()),
+        "weights (sha256)": model.get("sha256", ""),
         "versions": ", ".join(f"{name} {version}" for name, version in found["versions"].items()),
     }
 

@@ -40,8 +40,6 @@ JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=2
 JobAcctGatherParams=OverMemoryKill
 AccountingStorageType=accounting_storage/none
-# jobs are asked for long after they end, since there is no accounting
-MinJobAge=86400
 # more cores and memory than there may be, so that no request has to wait for ever
 SlurmdParameters=config_overrides
 GresTypes=gpu
@@ -69,7 +67,7 @@ start() {
   write_configuration
   mkdir -p /run/munge
   chown munge:munge /run/munge
-  pgrep -x munged >/dev/null || runuser -u munge -- munged
+  pgrep -x munged >/dev/null || { runuser -u munge -- munged && touch "$state/our_munged"; }
   slurmctld -c
   slurmd
   for _ in $(seq 60); do
@@ -85,6 +83,7 @@ stop() {
     pkill -x slurmd || true
     pkill -x slurmctld || true
     while pgrep -x slurmctld || pgrep -x slurmd; do sleep 0.2; done >/dev/null
+    [ ! -e "$state/our_munged" ] || runuser -u munge -- munged --stop
     rm -rf "$conf/slurm.conf" "$conf/gres.conf" "$state"
   fi
 }

@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from onemask.editors.health import ADVICE
+from onemask.editors.health import ADVICE, JOINT_ADVICE
 from onemask.editors.verdicts import EDITED, UNDECIDABLE, UNSTABLE
 from onemask.io.placeholder import fill
 
@@ -37,8 +37,10 @@ def _change(fact) -> str:
 def _note(fact, usual: float) -> str:
     """What a verdict needs to be understood. usual: median relative norm of the file's edits."""
     if fact.verdict == UNSTABLE:
-        size = f"|update| is {fact.relative_norm:.2g} of |W|, {fact.relative_norm / usual:.2g} times the median"
-        return f"\n{'':8}{size}; {fact.neutral_kl:.2g} nats a token on a neutral text: {ADVICE}"
+        size = f"|update| is {fact.relative_norm:.2g} of |W|"
+        size += "" if fact.joint else f", {fact.relative_norm / usual:.2g} times the median"
+        advice = JOINT_ADVICE if fact.joint else ADVICE
+        return f"\n{'':8}{size}; {fact.neutral_kl:.2g} nats a token on a neutral text: {advice}"
     if fact.verdict == UNDECIDABLE:
         short, long = sorted((fact.target_true, fact.target_new), key=len)
         before, after = (

@@ -31,7 +31,7 @@ def _figure(cited: str, printed: list[Mapping[str, Any]]) -> str:
     place, metric, *keys = cited.split() + [""] * (2 - len(cited.split()))
     where = dict(key.partition("=")[::2] for key in keys)
     form = where.pop("as", "g")
-    unsaid = {"state": "shared"}
+    unsaid = {"split": "all", "state": "shared", "relation": "all"}
     fitting = [
         entry["value"]
         for entry in printed

@@ -15,6 +15,7 @@ from onemask.model.neutral import TOKENS, divergence_of_all, divergence_of_each,
 # of the mean NLL that the neutral text has in the unedited model: the worth of a prediction differs between models
 UNSTABLE = 0.5
 ADVICE = "method r-rome, or a prompt in which the subject does not stand first, may do better"
+JOINT_ADVICE = "fewer facts at once, or more weight on the second moment, may do better"
 
 
 def relative_norms(model: Model, edited: Edited, joint: bool) -> Float[Tensor, " facts"]:

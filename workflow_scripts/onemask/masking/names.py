@@ -44,6 +44,11 @@ def of_edits(count: int) -> str:
     return f"edits{count}"
 
 
+def of_fold(part: int) -> str:
+    """Name of the mask that one of the parts of the relations is left out of."""
+    return f"fold{part}"
+
+
 def folds(relations: Sequence[str], count: int) -> list[list[str]]:
     """Every relation in one of `count` parts of nearly equal size."""
     return [list(relations[part::count]) for part in range(count)]
@@ -72,7 +77,7 @@ def plans(studies: Any, parametrisation: str, relations: Sequence[str]) -> dict[
         planned |= plans_of_shares(kind, studies.shares)
     planned |= plans_of_shares(parametrisation, studies.blocking_shares)
     for part, left_out in enumerate(folds(relations, studies.folds)):
-        planned[f"fold{part}"] = MaskPlan(state="left_out", left_out=tuple(left_out))
+        planned[of_fold(part)] = MaskPlan(state="left_out", left_out=tuple(left_out))
     if studies.shuffled:
         planned["shuffled"] = MaskPlan(state="shuffled", shuffled=True)
     for count in studies.training_edits:

@@ -1,0 +1,1 @@
+"""What became of the jobs that a run has sent to a cluster."""
