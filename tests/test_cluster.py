@@ -229,6 +229,6 @@ def test_what_a_run_left_is_cancelled_by_its_name_and_waited_for(tmp_path, run, 
 def test_a_queue_that_cannot_be_asked_stops_before_anything_is_unlocked(tmp_path):
     assert cancelled(tmp_path, "paper", "exit 1") == (1, "--name=2222-bb\n")
     steps = subprocess.run(
-        ["make", "-n", "unlock", "RUN=paper"], cwd=ROOT, check=True, capture_output=True, text=True
+        ["make", "--no-print-directory", "-n", "unlock", "RUN=paper"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout.splitlines()
     assert steps[-2:] == ["profiles/slurm/cancel.sh paper", ".venv/bin/snakemake --unlock --configfile config/paper.yaml"]

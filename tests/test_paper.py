@@ -121,7 +121,7 @@ def test_an_unknown_key_is_refused(tmp_path):
     with pytest.raises(OnemaskError, match="metrik.*Did you mean 'metric'"):
         paper.read(written(tmp_path, values=[entry | {"metrik": "rsr"}]))
     with pytest.raises(OnemaskError, match="paper_values.schema.yaml"):
-        paper.read(written(tmp_path, values=[entry | {"value": "2e-3"}]))
+        paper.read(written(tmp_path, values=[entry | {"value": "two thousandths"}]))
 
 
 def test_a_duplicate_and_an_unknown_model_are_refused(tmp_path):

@@ -102,17 +102,6 @@ def test_the_profile_asks_for_a_gpu_where_a_model_runs():
     assert len({str(asked) for asked in profile["set-resources"].values()}) == 1
 
 
-def unlike(one: Path, other: Path) -> list[Path]:
-    """Results of one run that differ in another's, which has more."""
-    found = [path.relative_to(one) for path in (one / "results").rglob("*") if path.suffix in RESULTS]
-    assert set(map(str, found)) >= set(CORE)
-    return [path for path in found if (one / path).read_bytes() != (other / path).read_bytes()]
-
-
-def test_results_are_those_of_a_local_run_that_was_killed_in_every_stage(submitted, project):
-    assert unlike(submitted, project) == []
-
-
 def test_jobs_of_models_were_submitted_and_small_ones_were_not(submitted):
     logs = {path.relative_to(submitted / "results/slurm").parts[0] for path in (submitted / "results/slurm").rglob("*.log")}
     assert {"rule_edit_facts", "rule_train_mask", "rule_measure_reversal"} <= logs
@@ -226,3 +215,15 @@ def test_many_small_jobs_go_as_one_which_asks_for_one_gpu(submitted):
     (job,) = re.findall(r"has been submitted with SLURM jobid (\d+)", run.stdout + run.stderr)
     assert asked_for(job)["TresPerJob"] == "gres:gpu:1"
     assert [(submitted / path).read_bytes() for path in edits] == before
+
+
+def unlike(one: Path, other: Path) -> list[Path]:
+    """Results of one run that differ in another's, which has more."""
+    found = [path.relative_to(one) for path in (one / "results").rglob("*") if path.suffix in RESULTS]
+    assert set(map(str, found)) >= set(CORE)
+    return [path for path in found if (one / path).read_bytes() != (other / path).read_bytes()]
+
+
+def test_results_are_those_of_a_local_run_that_was_killed_in_every_stage(submitted, project):
+    """Comes last: the local run takes as long as all the others here."""
+    assert unlike(submitted, project) == []
