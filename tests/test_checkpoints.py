@@ -16,9 +16,10 @@ from safetensors.torch import load_file, save_file
 from onemask.commands.places import locate
 from onemask.io.errors import OnemaskError
 from onemask.io.safetensors_header import DIMENSIONS, LARGEST, read_header
-from onemask.model.checkpoints import INDEX, WEIGHTS, digest_of_weights, judge, reading, weight_files
+from onemask.model.checkpoints import INDEX, WEIGHTS, digest_of_weights, judge, reading, stored_weight, weight_files
 from onemask.model.edited_files import write_edited
 from onemask.model.edits import FactoredEdits
+from onemask.model.families import FAMILIES
 
 WIDTH, WIDTH_MLP = 5, 7
 W = {"gpt2": "transformer.h.{}.mlp.c_proj.weight", "llama": "model.layers.{}.mlp.down_proj.weight"}
@@ -203,6 +204,41 @@ def test_links_are_followed_where_the_weights_lie(tmp_path):
         assert {path.name for path in out.iterdir()} == {"LICENSE", "config.json", "tokenizer.json", WEIGHTS}
 
 
+def test_a_link_that_nobody_reads_opens_no_place(tmp_path):
+    """An index beside model.safetensors is not used: where it leads, other links may not lead as well."""
+    folder = folder_with(tmp_path / "given", "llama", some_tensors("llama"))
+    (tmp_path / "home").mkdir()
+    for name in ("anything", "id_rsa"):
+        (tmp_path / "home" / name).write_text("secret")
+    (folder / INDEX).symlink_to(tmp_path / "home" / "anything")
+    (folder / "LICENSE").symlink_to(tmp_path / "home" / "id_rsa")
+    (tmp_path / "out").mkdir()
+    assert write_edited(folder, tmp_path / "out", "llama", [some_edits(0)]) == ["LICENSE", INDEX]
+
+
+def test_links_that_lead_in_a_circle_or_nowhere_stay_behind(tmp_path):
+    folder = folder_with(tmp_path / "given", "llama", some_tensors("llama"))
+    for name, target in (("itself.txt", "itself.txt"), ("one.md", "two.md"), ("two.md", "one.md"), ("nowhere.txt", "gone.txt")):
+        (folder / name).symlink_to(target)
+    (tmp_path / "out").mkdir()
+    assert write_edited(folder, tmp_path / "out", "llama", [some_edits(0)]) == ["itself.txt", "nowhere.txt", "one.md", "two.md"]
+
+
+class LookedUp(dict):
+    """Tensors that are found by their names alone."""
+
+    def __iter__(self):
+        raise AssertionError("searched through")
+
+
+def test_w_of_many_layers_is_not_searched_for_among_all_tensors(tmp_path):
+    folder = folder_with(tmp_path / "given", "llama", some_tensors("llama"))
+    found = LookedUp({tensor.name: (folder / WEIGHTS, tensor) for tensor in read_header(folder / WEIGHTS)})
+    assert stored_weight(found, FAMILIES["llama"], 1, "given")[1].name == W["llama"].format(1)
+    with pytest.raises(AssertionError):
+        stored_weight(found, FAMILIES["llama"], 2, "given")
+
+
 @pytest.mark.parametrize(
     "name, keys",
     [
@@ -312,6 +348,12 @@ def within(folder: Path, place: str) -> None:
 SPOILT = {
     "a path in the index": (lambda at: mapped(at, a="../other.safetensors"), "files of the folder itself .*'../other"),
     "an absolute path in the index": (lambda at: mapped(at, a="/etc/passwd"), "files of the folder itself"),
+    "a line break in the index": (lambda at: mapped(at, a="a\nall is well\x1b[2J"), r"the folder itself .*'a\\nall is well"),
+    "a path of megabytes in the index": (lambda at: mapped(at, a="../" + "a" * 9_000_000), r"itself .*'\.\./a+\.\.\.a+'"),
+    "a zero byte in the index": (lambda at: mapped(at, a="a\0b"), r"files of the folder itself .*'a\\x00b'"),
+    "a model_type of megabytes": (
+        lambda at: (at / "config.json").write_text(json.dumps({"model_type": "a" * 9_000_000})), r"found 'a+\.\.\.a+'",
+    ),
     "a shard that is not there": (lambda at: mapped(at, a="model-1.safetensors"), "model-1.safetensors, which .* names"),
     "no names in the index": (lambda at: mapped(at, a=3), "a weight_map of names"),
     "an empty index": (lambda at: mapped(at), "a weight_map of names"),
@@ -319,6 +361,13 @@ SPOILT = {
         lambda at: (at / WEIGHTS).rename(at / "model-00001-of-00002.safetensors"), "Put model.safetensors.index.json, which",
     ),
     "a config of 100 MB": (lambda at: (at / "config.json").write_bytes(b" " * 100_000_000), "at most 10,000,000 bytes"),
+    "a tokenizer's config of 100 MB": (
+        lambda at: (at / "tokenizer_config.json").write_bytes(b" " * 100_000_000), "at most 10,000,000 bytes in .*zer_config",
+    ),
+    "a generation's config of brackets": (
+        lambda at: (at / "generation_config.json").write_text("[" * 100_000), "a JSON object in .*generation_config.json",
+    ),
+    "added tokens in a list": (lambda at: (at / "added_tokens.json").write_text("[]"), "added_tokens.json; found a list"),
     "a config of brackets": (lambda at: (at / "config.json").write_text("[" * 100_000), "a JSON object in .*config.json"),
     "a config that is a pointer": (
         lambda at: (at / "config.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
@@ -387,8 +436,9 @@ def test_a_folder_that_is_none_to_edit_is_refused_before_anything_is_loaded(tmp_
     assert judge(folder, "given") == "llama"
     spoil, message = SPOILT[how]
     spoil(folder)
-    with pytest.raises(OnemaskError, match=message):
+    with pytest.raises(OnemaskError, match=message) as error:
         judge(folder, "given")
+    assert len(str(error.value)) < 1000 and str(error.value).isprintable()
 
 
 CONFIGS = {

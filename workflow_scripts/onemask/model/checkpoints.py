@@ -13,7 +13,11 @@ from onemask.model.families import FAMILIES, Family
 from onemask.model.folder_advice import WEIGHTS, what_is_missing, without_names
 
 INDEX = "model.safetensors.index.json"
-LARGEST_JSON, LARGEST_TOKENIZER = 10_000_000, 200_000_000  # bytes of config.json or an index, and of tokenizer.json
+# bytes of a JSON file, and of tokenizer.json: read, hostile ones take twenty times as much memory
+LARGEST_JSON, LARGEST_TOKENIZER = 10_000_000, 100_000_000
+# what transformers reads as well, where it is there
+BESIDE = ("tokenizer_config.json", "generation_config.json", "special_tokens_map.json", "added_tokens.json")
+LONGEST = 100  # letters of a model_type
 PIECE = 1 << 24  # bytes read at once
 TYPES = ("F64", "F32", "F16", "BF16")  # that an update can be added to
 UNQUANTISED = "Quantised weights cannot be edited: take the unquantised checkpoint."
@@ -59,7 +63,7 @@ def family_of(config: dict, name: str) -> str:
         found = f"transformers_weights, which names another file, in config.json of {name}"
         raise OnemaskError(f"weights in {WEIGHTS}, or the files of its index", found, "Take the key out of config.json.")
     kind = config.get("model_type")
-    if not isinstance(kind, str) or not kind.isprintable():
+    if not isinstance(kind, str) or not kind.isprintable() or len(kind) > LONGEST:
         raise OnemaskError(f"a model_type in config.json of {name}", shown(kind), AGAIN)
     if config.get("is_encoder_decoder") or isinstance(config.get("text_config"), dict):
         what = "an encoder and a decoder" if config.get("is_encoder_decoder") else "a language model within a larger one"
@@ -100,6 +104,9 @@ def judge(folder: Path, name: str) -> str:
         family = family_of(config, name)
         if not isinstance(read_json(folder / "tokenizer.json", LARGEST_TOKENIZER).get("model"), dict):
             raise OnemaskError(f"a tokenizer in {folder / 'tokenizer.json'}", "no `model` in it", AGAIN)
+        for beside in sorted(files & set(BESIDE)):
+            if (folder / beside).is_file():
+                read_json(folder / beside)
         found = tensors(folder)
         for layer in range(_layers(config)):
             stored_weight(found, FAMILIES[family], layer, name)
@@ -127,8 +134,8 @@ def weight_files(folder: Path) -> list[Path]:
         raise OnemaskError(f"a weight_map of names of files in {folder / INDEX}", "none", AGAIN)
     names = sorted(set(mapped.values()))
     for name in names:
-        if name != Path(name).name or name in ("", ".", ".."):
-            raise OnemaskError(f"files of the folder itself in {folder / INDEX}", repr(name), "Do not trust this checkpoint.")
+        if name != Path(name).name or name in ("", ".", "..") or not name.isprintable():
+            raise OnemaskError(f"files of the folder itself in {folder / INDEX}", shown(name), "Do not trust this checkpoint.")
         if not (folder / name).is_file():
             raise OnemaskError(f"{name}, which {INDEX} names, in {folder}", "no such file", AGAIN)
     return [folder / name for name in names]
@@ -154,7 +161,8 @@ def stored_weight(found: dict[str, tuple[Path, Stored]], family: Family, layer: 
     whole = f"{family.blocks}.{layer}.{family.matrix}."
     modules = whole, whole.partition(".")[2]
     known = [found[f"{module}weight"] for module in modules if f"{module}weight" in found]
-    parts = sorted(tensor.rpartition(".")[2] for tensor in found if not known and tensor.startswith(modules))
+    # only where W is not there: for each of many layers, a search among all their tensors would take minutes
+    parts = [] if known else sorted(tensor.rpartition(".")[2] for tensor in found if tensor.startswith(modules))
     if set(parts) - {"bias"}:
         raise _quantised(name, ", ".join(parts))
     if len(known) != 1:

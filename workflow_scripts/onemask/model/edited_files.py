@@ -33,14 +33,15 @@ def copied(folder: Path) -> tuple[list[Path], list[str]]:
     elsewhere may be any file of this machine.
     """
     weights, home = weight_files(folder), folder.resolve()
-    places = {path.resolve().parent for path in (*weights, *(folder / name for name in JUDGED))}
     unused = {path for path in folder.glob("*.index.json") if path.name != INDEX or (folder / WEIGHTS) in weights}
+    judged = {*weights, *(folder / name for name in JUDGED)} - unused  # where an unused file leads, nobody has looked
+    places = {path.resolve().parent for path in judged}
     taken, left = [], []
     for path in sorted([*folder.iterdir(), *folder.glob(f"{TEMPLATES}/*")]):
         if path in weights or path.name == OURS or path.is_dir() and path.name.startswith((".", TEMPLATES)):
             continue
-        near = path.resolve().parent in places or path.resolve().is_relative_to(home)
-        if path.is_file() and near and path not in unused and path.suffix.lower() in (*TEXT, *VOCABULARY, *PICTURES):
+        near = path.is_file() and (path.resolve().parent in places or path.resolve().is_relative_to(home))
+        if near and path not in unused and path.suffix.lower() in (*TEXT, *VOCABULARY, *PICTURES):
             taken.append(path)
         else:
             left.append(str(path.relative_to(folder)))
